@@ -1,0 +1,114 @@
+"""History: the longest prefix of what was said that a live session has reached.
+
+A call that goes on from where a session stands continues it. One that leaves an earlier point
+with something else is a fork. The same call again is a retry. What is shared must hold something
+that the model said: two conversations may open with the same words.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from callerid.history import History
+from callerid.memory import Memory, Point, State
+from callerid.turn import Client
+
+
+class Way(IntEnum):
+    """How a history goes on from a point, the most convincing first."""
+
+    RETRY = 0  # the same call, which failed
+    ON = 1  # from a reply that nothing has gone on from
+    AGAIN = 2  # the same call, which was answered: regenerate
+    GROWN = 3  # from a call that failed, or whose reply the client dropped or rewrote
+    FORK = 4  # from a point that something else has gone on from
+
+
+class Step(NamedTuple):
+    """A point that a history goes through, and how it goes on from there.
+
+    `at` is how many units of the history lie before the point; `rivals` are the other sessions
+    that it goes on from just as well.
+    """
+
+    point: Point
+    way: Way
+    at: int
+    rivals: int = 0
+
+
+def follow(
+    history: History, client: Client, agent_id: str, memory: Memory, now: float
+) -> Step | None:
+    """The best point that a history goes on from; None where no session has reached any of it."""
+    best: list[tuple[tuple[int, int, bool, bool, float], Step]] = []
+    floor = 0
+    for at in range(len(history.links), -1, -1):
+        link = history.links[at - 1] if at else history.start
+        for point in memory.points.get(link):
+            if not memory.is_live(point.session, now):
+                continue
+            way = _way(point, at == len(history.links), client, agent_id)
+            if way is None:
+                continue
+            step = Step(point, way, at)
+            floor = max(floor, _said_depth(point, at))
+            best.append((_rank(step, client), step))
+        if best and at <= floor:
+            break
+    if not best:
+        return None
+    best.sort(key=lambda ranked: ranked[0])
+    rank, step = best[0]
+    rivals = {s.point.session.id for r, s in best if r[:2] == rank[:2]} - {step.point.session.id}
+    return step._replace(rivals=len(rivals))
+
+
+def _way(point: Point, is_all: bool, client: Client, agent_id: str) -> Way | None:
+    if point.is_reply:
+        return Way.ON if is_on_path(point) else Way.FORK
+    if not point.said and (point.state is not State.FAILED or point.agent_id != agent_id):
+        return None  # an opening: the same words prove nothing, unless it failed and is tried again
+    if is_all:
+        return _again(point)
+    if point.state is State.FAILED or point.is_open:
+        return Way.GROWN if is_on_path(point) else Way.FORK
+    return Way.FORK
+
+
+def _again(point: Point) -> Way:
+    if point.state is State.FAILED:
+        return Way.RETRY if point.before is None or _leads(point) else Way.FORK
+    return Way.AGAIN if point.next is None else Way.FORK
+
+
+def is_on_path(point: Point) -> bool:
+    """Whether nothing else went on from here, nor from another reply to the same call."""
+    if not point.is_open:
+        return False
+    call = point.before if point.is_reply else None
+    return call is None or call.next is None or call.next is point
+
+
+def _leads(point: Point) -> bool:
+    before = point.before
+    return before is None or before.is_open or before.next is point
+
+
+def _said_depth(point: Point, at: int) -> int:
+    """How many units of the history lie up to the last reply that it shares with the session."""
+    if point.is_reply:
+        return at
+    return point.before.depth if point.before is not None else 0
+
+
+def _rank(step: Step, client: Client) -> tuple[int, int, bool, bool, float]:
+    point = step.point
+    return (
+        -_said_depth(point, step.at),
+        step.way,
+        point.session.client.connection != client.connection,
+        point.session.client.address != client.address,
+        -point.session.seen,
+    )

@@ -1,0 +1,240 @@
+"""The nouns: what an agent asked, what came back, and whose it was."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+HeaderList = tuple[tuple[str, str], ...]
+
+
+class Dialect(StrEnum):
+    """A wire format."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI_CHAT = "openai_chat"
+    OPENAI_RESPONSES = "openai_responses"
+    GEMINI = "gemini"
+
+
+class Role(StrEnum):
+    """Who a message is from."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class Kind(StrEnum):
+    """What a call is for; only `main` advances a session."""
+
+    MAIN = "main"
+    TITLE = "title"
+    COMPACTION = "compaction"
+    COUNT_TOKENS = "count_tokens"
+    PREWARM = "prewarm"
+    ROUTER = "router"
+    AUXILIARY = "auxiliary"
+    EMBEDDING = "embedding"
+
+
+class Relation(StrEnum):
+    """How a session came from its parent."""
+
+    SUBAGENT = "subagent"
+    FORK = "fork"
+    RESET = "reset"
+
+
+class Because(StrEnum):
+    """The rung of the ladder that decided, strongest first."""
+
+    HEADER = "header"
+    BODY = "body"
+    RESPONSE_ID = "response_id"
+    HISTORY = "history"
+    RETRY = "retry"
+    COMPACTION = "compaction"
+    LIKENESS = "likeness"
+    NEW = "new"
+
+
+class Text(msgspec.Struct, frozen=True, gc=False):
+    """Words, as sent."""
+
+    text: str
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A request of the model to run a tool; `arguments` is JSON or, where it was none, text."""
+
+    id: str
+    name: str
+    arguments: object
+
+
+class ToolResult(msgspec.Struct, frozen=True, gc=False):
+    """What a tool answered, as text."""
+
+    call_id: str
+    text: str
+
+
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """Something said that is not text (an image, a file, an encrypted summary)."""
+
+    type: str
+    content: bytes
+
+
+Part = Text | ToolCall | ToolResult | Opaque
+
+
+class Unit(msgspec.Struct, frozen=True, gc=False):
+    """One thing that was said, without how it was sent: the atom of history.
+
+    `digest` is 16 bytes; `weight` is how many characters were said (short ones prove little).
+    """
+
+    role: Role
+    digest: bytes
+    weight: int
+    is_tool_result: bool = False
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a history: who, what (thinking left out), and its bytes on the wire.
+
+    `raw` is the message's own JSON, exactly as it came.
+    """
+
+    role: Role
+    parts: tuple[Part, ...]
+    raw: bytes
+    units: tuple[Unit, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The words of the message, a line break between parts."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+class Client(msgspec.Struct, frozen=True):
+    """The program and connection a call came from; never its credential.
+
+    `scope` is a keyed digest of the credential ("" when none was sent): calls of different scopes
+    are different customers. `connection` names one open connection.
+    """
+
+    scope: str = ""
+    connection: str = ""
+    address: str = ""
+    user_agent: str = ""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """An HTTP request, as it came: decoded body, headers in order."""
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    headers: HeaderList
+    body: bytes
+    client: Client
+
+    def header(self, name: str) -> str:
+        """The first value of a header, trimmed; "" when it is missing."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value.strip()
+        return ""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One LLM API request, as parsed.
+
+    `system` is the system prompt's text, `tools` the names in the order sent. `members` are the
+    other top-level members of the body (name, JSON), with b"" where system, tools and messages
+    stood, so that the body can be put together again.
+    """
+
+    dialect: Dialect
+    model: str
+    streams: bool
+    system: str
+    tools: tuple[str, ...]
+    messages: tuple[Message, ...]
+    kind: Kind = Kind.MAIN
+    previous_response_id: str = ""
+    members: tuple[tuple[str, bytes], ...] = ()
+    system_raw: bytes = b""
+    tools_raw: bytes = b""
+    body: bytes = b""
+
+    def member(self, name: str) -> bytes:
+        """The JSON of a top-level member of the body; b"" when it is missing."""
+        return next((raw for key, raw in self.members if key == name), b"")
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens as the provider counted them; None is unknown, never 0.
+
+    `raw` is the provider's own usage object as JSON.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    raw: bytes = b""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came back, as parsed.
+
+    `complete` is False when the stream ended before the provider said it was done. `error` is the
+    provider's word for what went wrong ("" when nothing did).
+    """
+
+    messages: tuple[Message, ...] = ()
+    stop_reason: str = ""
+    model: str = ""
+    response_id: str = ""
+    usage: Usage = Usage()
+    error: str = ""
+    error_message: str = ""
+    complete: bool = True
+    body: bytes = b""
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Seconds since the epoch: request in, first and last byte of the reply out (None: never)."""
+
+    started: float
+    first_byte: float | None = None
+    ended: float | None = None
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose call this is, and how we know.
+
+    `confidence` is 0..1; `evidence` is one line a person can read.
+    """
+
+    session_id: str
+    agent_id: str
+    root_session_id: str
+    because: Because
+    confidence: float
+    evidence: str
+    kind: Kind = Kind.MAIN
+    agent_name: str = ""
+    parent_session_id: str = ""
+    relation: Relation | None = None
+    client_name: str = ""
+    is_final: bool = False

@@ -1,0 +1,101 @@
+"""A fake LLM provider on loopback: four dialects, HTTP/1.1 and HTTP/2, TLS or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from lab import app, encodings
+from lab.certificates import certificates
+from lab.exchange import Answer, Asked
+from lab.wires import newest_text
+
+_KEEP_ALIVE_SECONDS = 60.0  # longer than any test leaves a connection idle
+_BACKLOG = 128
+
+
+def echo(asked: Asked) -> Answer:
+    """A text that no other request of this provider gets, and that says what was asked."""
+    return Answer(f"Answer {asked.serial} to: {newest_text(asked)}")
+
+
+class FakeProvider:
+    """Serves in a thread of its own while the `with` block lasts.
+
+    `answer` is called in that thread, `before_chunk` in its event loop before every body message:
+    one for each server-sent event, one for a whole reply. `encoding` is gzip, deflate, br or zstd,
+    and is used where the client accepts it.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Asked], Answer] = echo,
+        *,
+        tls: bool = True,
+        before_chunk: app.BeforeChunk | None = None,
+        encoding: str = "",
+    ) -> None:
+        encodings.packer(encoding)  # an unknown one is refused here
+        self.asked: list[Asked] = []
+        self._app = app.Application(
+            answer, self.asked, before_chunk or app.at_once, encoding
+        )
+        self._tls = tls
+        self.port = 0
+        self.ca_file: Path = certificates().ca
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
+
+    def __enter__(self) -> FakeProvider:
+        # A socket that listens already: clients may come before the server does.
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self.port = self._socket.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=f"provider {self.port}")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(
+                serve(self._app, self._config(), shutdown_trigger=self._shutdown)
+            )  # type: ignore[arg-type]
+
+    def _config(self) -> Config:
+        config = Config()
+        config.bind = f"fd://{self._socket.detach()}"
+        config.errorlog = logging.getLogger(__name__)
+        config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+        if self._tls:
+            config.certfile = str(certificates().certificate)
+            config.keyfile = str(certificates().key)
+        return config
+
+    async def _shutdown(self) -> None:
+        """Wait for the end; then cut the connections, which hypercorn would wait for."""
+        here = asyncio.all_tasks()
+        await self._stopping.wait()
+        connections = asyncio.all_tasks() - here
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)

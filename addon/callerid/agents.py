@@ -71,7 +71,7 @@ class Agents:
         self._prompts: dict[str, str] = {}
 
     def recognise(self, call: Call, client_name: str, id: str = "") -> Agent:
-        """The agent that makes a call; where no known one is close a new one, with `id` if given."""
+        """The agent that makes a call; a new one (by the id given) where no known one is close."""
         prompt = self._steady(call.system)
         tools = frozenset(call.tools)
         bare = not prompt and not tools

@@ -49,7 +49,7 @@ class Point:
         self.depth = depth
         self.before = before
         self.is_reply = is_reply
-        self.said = is_reply or (before is not None and before.said)
+        self.said: bool = is_reply or (before is not None and before.said)
         self.state = State.ANSWERED if is_reply else State.IN_FLIGHT
         self.next: Point | None = None
         self.agent_id = ""
@@ -133,7 +133,8 @@ class Memory:
 
     `points` finds moments by the link of their history, `units` sessions by what their model
     said, `replies` by a sketch of their newest reply, `errands` by a sketch of what their model
-    gave to a tool, `responses` replies by the provider's id, `declared` by (scope, declared id), `runs` all sessions of one (scope, declared run).
+    gave to a tool, `responses` replies by the provider's id, `declared` by (scope, declared id),
+    `runs` all sessions of one (scope, declared run).
     """
 
     def __init__(self, max_sessions: int, ttl_seconds: float) -> None:

@@ -34,6 +34,11 @@ class Turn(msgspec.Struct, frozen=True):
     session: Session | None = None
     point: Point | None = None
 
+    @property
+    def call_kind(self) -> Kind:
+        """What the call is for, as far as is known."""
+        return self.identity.kind if self.identity else self.call.kind
+
 
 class Switchboard:
     """Everything that is known of the calls so far, and the way of a call through it."""
@@ -68,11 +73,8 @@ class Switchboard:
             remember.reply(
                 turn.point, turn.call, answer, self.reader, self.memory, now, has_failed=has_failed
             )
-        elif turn.session is not None and turn.identity is not None:
-            if turn.identity.kind is Kind.COMPACTION and not has_failed:
-                remember.summary(
-                    turn.session, turn.call, answer, self.reader, self.memory, now
-                )
+        elif turn.session and turn.call_kind is Kind.COMPACTION and not has_failed:
+            remember.summary(turn.session, turn.call, answer, self.reader, self.memory, now)
 
     def restore(self, request: Request, call: Call, identity: Identity, now: float) -> Turn:
         """Take in a turn whose identity is on record, as after a restart."""
@@ -89,7 +91,9 @@ class Switchboard:
         match = Match(identity.because, identity.confidence, identity.evidence, session)
         if step is not None and step.point.session is session:
             is_again = step.at == len(question.history.links) and not step.point.is_reply
-            match = match._replace(**{"again" if is_again else "before": step.point})
+            match = (
+                match._replace(again=step.point) if is_again else match._replace(before=step.point)
+            )
         elif session.calls:
             match = match._replace(before=session.head)
         return self._remember(question, match, session, identity, request)

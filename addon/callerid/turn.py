@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Mapping
+from enum import Enum, StrEnum
 
 import msgspec
 
@@ -154,12 +155,28 @@ class Request(msgspec.Struct, frozen=True):
         return ""
 
 
+class Stood(bytes, Enum):
+    """What stood in a member of a body, where it is kept elsewhere; none of these is JSON."""
+
+    SYSTEM = b"<system>"
+    TOOLS = b"<tools>"
+    MESSAGES = b"<messages>"
+
+
+Members = tuple[tuple[str, bytes], ...]
+
+
+def members_with(members: Mapping[str, bytes], kept: Mapping[str, Stood]) -> Members:
+    """The members of a body in their order, those kept elsewhere by what stood there."""
+    return tuple((name, kept.get(name, raw)) for name, raw in members.items())
+
+
 class Call(msgspec.Struct, frozen=True):
     """One LLM API request, as parsed.
 
     `system` is the system prompt's text, `tools` the names in the order sent. `members` are the
-    other top-level members of the body (name, JSON), with b"" where system, tools and messages
-    stood, so that the body can be put together again.
+    top-level members of the body (name, JSON), with a Stood for system, tools and messages, so
+    that the body can be put together again.
     """
 
     dialect: Dialect
@@ -170,10 +187,9 @@ class Call(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     kind: Kind = Kind.MAIN
     previous_response_id: str = ""
-    members: tuple[tuple[str, bytes], ...] = ()
+    members: Members = ()
     system_raw: bytes = b""
     tools_raw: bytes = b""
-    body: bytes = b""
 
     def member(self, name: str) -> bytes:
         """The JSON of a top-level member of the body; b"" when it is missing."""

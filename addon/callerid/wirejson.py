@@ -105,8 +105,3 @@ def at(value: object, *path: str) -> object:
             return None
         value = value.get(name)
     return value
-
-
-def without(members: Mapping[str, bytes], *names: str) -> tuple[tuple[str, bytes], ...]:
-    """The members in their order, with b"" in the place of those named."""
-    return tuple((name, b"" if name in names else raw) for name, raw in members.items())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from lab import encodings
@@ -16,9 +17,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_NOT_FOUND = {
-    "error": {"type": "not_found_error", "message": "The lab has no such path."}
-}
+_NOT_FOUND = {"error": {"type": "not_found_error", "message": "The lab has no such path."}}
 
 
 async def at_once(asked: Asked, index: int) -> None:
@@ -42,14 +41,13 @@ class Application:
     asked: list[Asked]
     before_chunk: BeforeChunk
     encoding: str
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self._exchange(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send(
-                {"type": "websocket.close"}
-            )  # a refusal: Codex tries one, then goes on
+            await send({"type": "websocket.close"})  # a refusal: Codex tries one, then goes on
         else:
             await _live(receive, send)
 
@@ -57,7 +55,8 @@ class Application:
         body = await _body(receive)
         asked = _asked(len(self.asked) + 1, scope, body)
         self.asked.append(asked)
-        await self._send(asked, _reply(asked, self.answer), send)
+        sending = self._send(asked, _reply(asked, self.answer), send)
+        await _first(sending, _gone(receive), self.stopping.wait())
 
     async def _send(self, asked: Asked, reply: Reply, send: Send) -> None:
         accepted = encodings.accepts(asked.header("accept-encoding"), self.encoding)
@@ -67,16 +66,12 @@ class Application:
         headers += [(b"content-encoding", encoding.encode())] * bool(encoding)
         headers += [(b"request-id", f"req_{asked.serial:024}".encode())]
         headers += [(b"x-request-id", f"req_{asked.serial:024}".encode())]
-        await send(
-            {"type": "http.response.start", "status": reply.status, "headers": headers}
-        )
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         for index, chunk in enumerate(reply.chunks):
             await self.before_chunk(asked, index)
             data = packer.piece(chunk)
             await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send(
-            {"type": "http.response.body", "body": packer.end(), "more_body": False}
-        )
+        await send({"type": "http.response.body", "body": packer.end(), "more_body": False})
 
 
 def _reply(asked: Asked, answer: Callable[[Asked], Answer]) -> Reply:
@@ -109,8 +104,7 @@ def _asked(serial: int, scope: Message, body: bytes) -> Asked:
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
         headers=tuple(
-            (key.decode("latin-1"), value.decode("latin-1"))
-            for key, value in scope["headers"]
+            (key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"]
         ),
         body=body,
         http_version=scope["http_version"],
@@ -124,6 +118,21 @@ async def _body(receive: Receive) -> bytes:
         if not message["more_body"]:
             break
     return bytes(body)
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _first(*works: Coroutine[Any, Any, object]) -> None:
+    """Do the works until one is done; leave the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*done)  # raises what a work raised
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,23 +32,15 @@ def certificates() -> Certificates:
     """A certificate for localhost, 127.0.0.1 and the vendors' hosts, and the CA that vouches."""
     authority = trustme.CA()
     leaf = authority.issue_cert("localhost", "127.0.0.1", *VENDOR_HOSTS)
-    files = Certificates(
-        *(_folder() / name for name in ("ca.pem", "cert.pem", "key.pem"))
-    )
+    files = Certificates(*(_folder() / name for name in ("ca.pem", "cert.pem", "key.pem")))
     authority.cert_pem.write_to_path(files.ca)
     leaf.cert_chain_pems[0].write_to_path(files.certificate)
     leaf.private_key_pem.write_to_path(files.key)
     return files
 
 
-@functools.cache
 def _folder() -> Path:
-    # The cache keeps the object; when the interpreter exits, the folder goes with it.
-    return Path(_temporary().name)
-
-
-@functools.cache
-def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(
-        prefix="lab-certificates-", ignore_cleanup_errors=True
-    )
+    """A new folder that goes when the interpreter does."""
+    folder = tempfile.mkdtemp(prefix="lab-certificates-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -74,9 +74,7 @@ class Zstandard:
 
 def accepts(accept_encoding: str, encoding: str) -> bool:
     """Whether a client that sent this accept-encoding can read this encoding."""
-    return encoding in (
-        row.split(";")[0].strip().lower() for row in accept_encoding.split(",")
-    )
+    return encoding in (row.split(";")[0].strip().lower() for row in accept_encoding.split(","))
 
 
 def packer(encoding: str) -> Packer:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab import encodings
 
-_WORD = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
+_WORD = re.compile(r"\s*\S+|\s+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Self
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -20,6 +21,7 @@ from lab.wires import newest_text
 
 _KEEP_ALIVE_SECONDS = 60.0  # longer than any test leaves a connection idle
 _BACKLOG = 128
+_CLOSE_SECONDS = 0.05
 
 
 def echo(asked: Asked) -> Answer:
@@ -45,9 +47,7 @@ class FakeProvider:
     ) -> None:
         encodings.packer(encoding)  # an unknown one is refused here
         self.asked: list[Asked] = []
-        self._app = app.Application(
-            answer, self.asked, before_chunk or app.at_once, encoding
-        )
+        self._app = app.Application(answer, self.asked, before_chunk or app.at_once, encoding)
         self._tls = tls
         self.port = 0
         self.ca_file: Path = certificates().ca
@@ -56,12 +56,11 @@ class FakeProvider:
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
-    def __enter__(self) -> FakeProvider:
+    def __enter__(self) -> Self:
         # A socket that listens already: clients may come before the server does.
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self.port = self._socket.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
+        self._loop = _Loop()
         self._thread = threading.Thread(target=self._run, name=f"provider {self.port}")
         self._thread.start()
         return self
@@ -72,14 +71,13 @@ class FakeProvider:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._loop.call_soon_threadsafe(self._app.stopping.set)
         self._thread.join()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(
-                serve(self._app, self._config(), shutdown_trigger=self._shutdown)
-            )  # type: ignore[arg-type]
+            stopping = self._app.stopping.wait
+            runner.run(serve(self._app, self._config(), shutdown_trigger=stopping))  # type: ignore[arg-type]
 
     def _config(self) -> Config:
         config = Config()
@@ -91,11 +89,16 @@ class FakeProvider:
             config.keyfile = str(certificates().key)
         return config
 
-    async def _shutdown(self) -> None:
-        """Wait for the end; then cut the connections, which hypercorn would wait for."""
-        here = asyncio.all_tasks()
-        await self._stopping.wait()
-        connections = asyncio.all_tasks() - here
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Does not wait long for clients that leave a connection open and do not look at it."""
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        if options.get("ssl"):
+            options["ssl_shutdown_timeout"] = _CLOSE_SECONDS  # 30 by default
+        return await super().create_server(*args, **options)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report what went wrong, but not that such a client did not say goodbye."""
+        if not isinstance(context.get("exception"), TimeoutError):
+            super().call_exception_handler(context)

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
-from lab.certificates import VENDOR_HOSTS
+from lab.certificates import VENDOR_HOSTS, certificates
 from lab.provider import FakeProvider
 
 _READY_SCRIPT = Path(__file__).with_name("ready.py")
@@ -26,9 +27,11 @@ _STOP_SECONDS = 15.0
 class Proxy:
     """Runs while the `with` block lasts.
 
-    With a `provider`, the proxy trusts it, and sends calls of the vendors' public hosts to it.
+    It trusts every fake provider of this process; calls to the vendors' public hosts go to the
+    `provider`, if there is one. (They are mapped after the script has seen the request.)
     `options` are mitmproxy's (`--set key=value`; a list repeats the key), `env` is added to the
-    environment, `program` may also be mitmweb.
+    environment, `program` may also be mitmweb. Relative files are written to `confdir`, which
+    goes with the proxy, and callerid's traces to `traces` in it.
     """
 
     def __init__(
@@ -41,17 +44,15 @@ class Proxy:
         env: Mapping[str, str] | None = None,
         program: str = "mitmdump",
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="lab-proxy-", ignore_cleanup_errors=True
-        )
+        self._folder = tempfile.TemporaryDirectory(prefix="lab-proxy-", ignore_cleanup_errors=True)
         self.confdir = Path(self._folder.name)
         self.ca_file = self.confdir / "mitmproxy-ca-cert.pem"
         self.port = 0
-        scripts = [script, _READY_SCRIPT] if script else [_READY_SCRIPT]
+        scripts = [script.resolve(), _READY_SCRIPT] if script else [_READY_SCRIPT]
+        self.traces = self.confdir / "traces.db"
+        ours = {"callerid_db": str(self.traces)} if script else {}
         settings = (
-            _base_options(self.confdir)
-            | _provider_options(provider)
-            | dict(options or {})
+            _base_options(self.confdir) | _vendors_go_to(provider) | ours | dict(options or {})
         )
         self._command = [
             str(Path(sys.executable).with_name(program)),
@@ -75,9 +76,10 @@ class Proxy:
         with self._news:
             return "\n".join(self._lines)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             self._command,
+            cwd=self.confdir,
             env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -91,6 +93,7 @@ class Proxy:
             ready = self.wait_for(_READY, seconds=_START_SECONDS)
         except BaseException:
             self.stop(signal.SIGKILL)
+            self._folder.cleanup()
             raise
         self.port = json.loads(ready[1])[0][1]
         return self
@@ -114,9 +117,7 @@ class Proxy:
             if match := self._first(pattern):
                 return match
             what = "mitmdump ended" if self._ended else f"mitmdump took {seconds} s"
-        raise RuntimeError(
-            f"expected {pattern!r} in the log, but {what}; it said:\n{self.log}"
-        )
+        raise RuntimeError(f"expected {pattern!r} in the log, but {what}; it said:\n{self.log}")
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
         """End the process, if it has not ended, and return its return code."""
@@ -155,17 +156,17 @@ class Proxy:
 
 
 def _base_options(confdir: Path) -> dict[str, str | list[str]]:
-    # Lazy: no connection to a server before a request is known to want it.
-    return {"confdir": str(confdir), "connection_strategy": "lazy"}
+    return {
+        "confdir": str(confdir),
+        "connection_strategy": "lazy",  # no connection before a request is known to want it
+        "ssl_verify_upstream_trusted_ca": str(certificates().ca),
+    }
 
 
-def _provider_options(provider: FakeProvider | None) -> dict[str, str | list[str]]:
+def _vendors_go_to(provider: FakeProvider | None) -> dict[str, str | list[str]]:
     if provider is None:
         return {}
-    return {
-        "ssl_verify_upstream_trusted_ca": str(provider.ca_file),
-        "map_remote": [f"|^https://{host}/|{provider.url}/" for host in VENDOR_HOSTS],
-    }
+    return {"map_remote": [f"|^https://{host}/|{provider.url}/" for host in VENDOR_HOSTS]}
 
 
 def _repeated(flag: str, settings: Mapping[str, str | list[str]]) -> Iterator[str]:

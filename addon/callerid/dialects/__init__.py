@@ -6,13 +6,13 @@ A dialect is a module that satisfies `DialectReader`; they are asked in the orde
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from callerid import sse, wirejson
 from callerid.dialects import anthropic, gemini, openai_chat, openai_responses
 from callerid.messages import MessageReader
-from callerid.turn import Call, Dialect, Reply
+from callerid.turn import Call, Dialect, Part, Reply, Role
 
 
 class ReplyStream(Protocol):
@@ -32,22 +32,34 @@ class ReplyStream(Protocol):
 class DialectReader(Protocol):
     """What a module in this package offers."""
 
-    NAME: Dialect
-    PATH: re.Pattern[str]
-    Stream: type[ReplyStream]
+    @property
+    def NAME(self) -> Dialect:  # noqa: N802 - a constant of the module
+        """Which dialect it reads."""
+        ...
 
-    @staticmethod
-    def fits(members: Mapping[str, bytes]) -> bool:
+    @property
+    def PATH(self) -> re.Pattern[str]:  # noqa: N802
+        """What the path of a call ends in, without its query."""
+        ...
+
+    @property
+    def Stream(self) -> Callable[[], ReplyStream]:  # noqa: N802
+        """Makes what puts a streamed reply together."""
+        ...
+
+    def fits(self, members: Mapping[str, bytes]) -> bool:
         """Whether a body with these top-level members has the shape of this dialect's calls."""
         ...
 
-    @staticmethod
-    def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
+    def read_call(self, path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
         """The call that the members of a body make; raises NotJSON where they are broken."""
         ...
 
-    @staticmethod
-    def read_reply(body: object, reader: MessageReader) -> Reply:
+    def read_parts(self, value: object) -> tuple[Role, tuple[Part, ...]]:
+        """The role and parts of one message of a history."""
+        ...
+
+    def read_reply(self, body: object, reader: MessageReader) -> Reply:
         """The reply that an unstreamed body makes."""
         ...
 
@@ -79,6 +91,5 @@ def reader_of(name: Dialect) -> DialectReader:
     return _BY_NAME[name]
 
 
-# typing does not yet see a module as a Protocol with static methods of its own.
 DIALECTS: tuple[DialectReader, ...] = (anthropic, openai_chat, openai_responses, gemini)
 _BY_NAME = {dialect.NAME: dialect for dialect in DIALECTS}

@@ -18,10 +18,12 @@ from callerid.turn import (
     Part,
     Reply,
     Role,
+    Stood,
     Text,
     ToolCall,
     ToolResult,
     Usage,
+    members_with,
 )
 from callerid.wirejson import at, count, mapping, sequence, string
 
@@ -29,6 +31,7 @@ NAME = Dialect.ANTHROPIC
 PATH = re.compile(r"(/messages(/count_tokens)?|:rawPredict|:streamRawPredict)$")
 
 _MODEL = re.compile(r"/models/([^/:]+):")
+_KEPT = {"system": Stood.SYSTEM, "tools": Stood.TOOLS, "messages": Stood.MESSAGES}
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 # What the server does by itself is answered in the same turn, and some clients drop it.
 _NOT_HISTORY = ("thinking", "redacted_thinking", "server_tool_use", "fallback")
@@ -58,7 +61,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         previous_response_id=string(
             at(wirejson.decode(members.get("diagnostics", b"null")), "previous_message_id")
         ),
-        members=wirejson.without(members, "system", "tools", "messages"),
+        members=members_with(members, _KEPT),
         system_raw=system_raw,
         tools_raw=tools_raw,
     )
@@ -126,9 +129,7 @@ def system_text(system: object) -> str:
 
 def tool_names(tools: object) -> tuple[str, ...]:
     """The names of the tools, in the order sent."""
-    return tuple(
-        string(at(tool, "name")) or string(at(tool, "type")) for tool in sequence(tools)
-    )
+    return tuple(string(at(tool, "name")) or string(at(tool, "type")) for tool in sequence(tools))
 
 
 def read_usage(usage: object) -> Usage:

@@ -11,24 +11,44 @@ from collections.abc import Mapping
 
 from callerid import canonical, sse, wirejson
 from callerid.messages import MessageReader
-from callerid.turn import Call, Dialect, Kind, Part, Reply, Role, Text, ToolCall, ToolResult, Usage
+from callerid.turn import (
+    Call,
+    Dialect,
+    Kind,
+    Members,
+    Part,
+    Reply,
+    Role,
+    Stood,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    members_with,
+)
 from callerid.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.GEMINI
 PATH = re.compile(r"[/:](streamGenerateContent|generateContent|countTokens)$")
 
 _MODEL = re.compile(r"/models/([^/:]+):")
+_KEPT_BUT_CONTENTS = {
+    "systemInstruction": Stood.SYSTEM,
+    "system_instruction": Stood.SYSTEM,
+    "tools": Stood.TOOLS,
+}
+_KEPT = {**_KEPT_BUT_CONTENTS, "contents": Stood.MESSAGES}
 _ROLES = {"user": Role.USER, "model": Role.ASSISTANT, "function": Role.USER}
 
 
 def fits(members: Mapping[str, bytes]) -> bool:
     """Contents, or a request that holds them."""
-    return "contents" in members or members.get("request", b"").startswith(b"{")
+    return "contents" in _inner(members)
 
 
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; the model stands in the path, or in the wrapping."""
-    inner = wirejson.members(members["request"]) if "request" in members else members
+    inner = _inner(members)
     path = path.partition("?")[0]
     in_path = _MODEL.search(path)
     system_raw = inner.get("systemInstruction", inner.get("system_instruction", b""))
@@ -39,9 +59,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         streams=path.endswith("streamGenerateContent"),
         system=_system_text(wirejson.decode(system_raw or b"null")),
         tools=_tool_names(wirejson.decode(tools_raw or b"null")),
-        messages=tuple(
-            reader.read(NAME, raw, read_parts) for raw in _contents(inner.get("contents", b"[]"))
-        ),
+        messages=tuple(reader.read(NAME, raw, read_parts) for raw in _contents(inner["contents"])),
         kind=Kind.COUNT_TOKENS if path.endswith("countTokens") else Kind.MAIN,
         members=_members(members, inner),
         system_raw=system_raw,
@@ -49,9 +67,14 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
     )
 
 
-def _members(members: Mapping[str, bytes], inner: Mapping[str, bytes]) -> tuple[tuple[str, bytes], ...]:
+def _inner(members: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    wrapped = members.get("request", b"")
+    return wirejson.members(wrapped) if wrapped.startswith(b"{") else members
+
+
+def _members(members: Mapping[str, bytes], inner: Mapping[str, bytes]) -> Members:
     """The members of the body; those of a wrapped request are named `request.NAME`."""
-    kept = wirejson.without(inner, "systemInstruction", "system_instruction", "tools", "contents")
+    kept = members_with(inner, _KEPT if inner["contents"].startswith(b"[") else _KEPT_BUT_CONTENTS)
     if inner is members:
         return kept
     wrapping = [(name, raw) for name, raw in members.items() if name != "request"]

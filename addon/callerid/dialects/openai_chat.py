@@ -11,12 +11,26 @@ from itertools import takewhile
 
 from callerid import canonical, sse, wirejson
 from callerid.messages import MessageReader
-from callerid.turn import Call, Dialect, Message, Part, Reply, Role, Text, ToolCall, ToolResult, Usage
+from callerid.turn import (
+    Call,
+    Dialect,
+    Message,
+    Part,
+    Reply,
+    Role,
+    Stood,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    members_with,
+)
 from callerid.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_CHAT
 PATH = re.compile(r"/chat/completions$")
 
+_KEPT = {"tools": Stood.TOOLS, "messages": Stood.MESSAGES}
 _ROLES = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
@@ -46,7 +60,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         system=leading_system_text(messages),
         tools=tool_names(wirejson.decode(tools_raw or b"null")),
         messages=messages,
-        members=wirejson.without(members, "tools", "messages"),
+        members=members_with(members, _KEPT),
         tools_raw=members.get("tools", b""),
     )
 

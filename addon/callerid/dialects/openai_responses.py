@@ -8,12 +8,26 @@ from collections.abc import Callable, Mapping
 from callerid import canonical, sse, wirejson
 from callerid.dialects import openai_chat
 from callerid.messages import MessageReader
-from callerid.turn import Call, Dialect, Part, Reply, Role, Text, ToolCall, ToolResult, Usage
+from callerid.turn import (
+    Call,
+    Dialect,
+    Part,
+    Reply,
+    Role,
+    Stood,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    members_with,
+)
 from callerid.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_RESPONSES
 PATH = re.compile(r"/responses$")
 
+_KEPT_BUT_INPUT = {"instructions": Stood.SYSTEM, "tools": Stood.TOOLS}
+_KEPT = {**_KEPT_BUT_INPUT, "input": Stood.MESSAGES}
 _ROLES = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
@@ -41,10 +55,10 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         system="\n".join(filter(None, [instructions, openai_chat.leading_system_text(messages)])),
         tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(members),
         messages=messages,
-        previous_response_id=string(
-            wirejson.decode(members.get("previous_response_id", b"null"))
+        previous_response_id=string(wirejson.decode(members.get("previous_response_id", b"null"))),
+        members=members_with(
+            members, _KEPT if members.get("input", b"").startswith(b"[") else _KEPT_BUT_INPUT
         ),
-        members=wirejson.without(members, "instructions", "tools", "input"),
         system_raw=members.get("instructions", b""),
         tools_raw=tools_raw,
     )
@@ -72,7 +86,9 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
     read = [(item, read_parts(item)[1]) for item in output]
     return Reply(
         messages=tuple(
-            reader.make(wirejson.encode(item), Role.ASSISTANT, parts) for item, parts in read if parts
+            reader.make(wirejson.encode(item), Role.ASSISTANT, parts)
+            for item, parts in read
+            if parts
         ),
         stop_reason=string(at(body, "status")),
         model=string(at(body, "model")),

@@ -53,9 +53,7 @@ def error(asked: Asked, answer: Answer) -> object:
 def newest_text(asked: Asked) -> str:
     messages = asked.json["messages"]
     return pieces.newest(
-        pieces.text_of(message["content"])
-        for message in messages
-        if message["role"] == "user"
+        pieces.text_of(message["content"]) for message in messages if message["role"] == "user"
     )
 
 
@@ -70,9 +68,7 @@ def tool_results(asked: Asked) -> tuple[str, ...]:
 
 
 def _events(asked: Asked, answer: Answer) -> Iterator[dict[str, Any]]:
-    started = _message(asked, answer) | {
-        "usage": _usage(answer.usage) | {"output_tokens": 1}
-    }
+    started = _message(asked, answer) | {"usage": _usage(answer.usage) | {"output_tokens": 1}}
     yield {"type": "message_start", "message": started}
     yield {"type": "ping"}
     for index, block in enumerate(_blocks(asked, answer)):

@@ -26,9 +26,7 @@ _STATUSES = {  # https://cloud.google.com/apis/design/errors
 
 
 def streams(asked: Asked) -> bool:
-    return _method(asked) == "streamGenerateContent" and "alt=sse" in asked.query.split(
-        "&"
-    )
+    return _method(asked) == "streamGenerateContent" and "alt=sse" in asked.query.split("&")
 
 
 def whole(asked: Asked, answer: Answer) -> object:
@@ -60,12 +58,8 @@ def newest_text(asked: Asked) -> str:
 
 
 def tool_results(asked: Asked) -> tuple[str, ...]:
-    responses = (
-        part.get("functionResponse") for part in asked.json["contents"][-1]["parts"]
-    )
-    return tuple(
-        _result_text(response["response"]) for response in responses if response
-    )
+    responses = (part.get("functionResponse") for part in asked.json["contents"][-1]["parts"])
+    return tuple(_result_text(response["response"]) for response in responses if response)
 
 
 def _result_text(response: dict[str, Any]) -> str:
@@ -85,8 +79,7 @@ def _chunks(asked: Asked, answer: Answer) -> Iterator[dict[str, Any]]:
 
 def _call_parts(answer: Answer) -> list[dict[str, Any]]:
     return [
-        {"functionCall": {"name": call.name, "args": call.arguments}}
-        for call in answer.tool_calls
+        {"functionCall": {"name": call.name, "args": call.arguments}} for call in answer.tool_calls
     ]
 
 

@@ -40,9 +40,7 @@ def whole(asked: Asked, answer: Answer) -> object:
 
 def events(asked: Asked, answer: Answer) -> Iterator[bytes]:
     wants_usage = bool((asked.json.get("stream_options") or {}).get("include_usage"))
-    chunk = _completion(asked, "chat.completion.chunk") | (
-        {"usage": None} if wants_usage else {}
-    )
+    chunk = _completion(asked, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
     for delta in _deltas(asked, answer):
         yield pieces.event(chunk | {"choices": [_choice(delta)]})
     yield pieces.event(chunk | {"choices": [_choice({}, _finish_reason(answer))]})
@@ -54,24 +52,18 @@ def events(asked: Asked, answer: Answer) -> Iterator[bytes]:
 def error(asked: Asked, answer: Answer) -> object:
     kind = _ERROR_TYPES.get(answer.status, "invalid_request_error")
     kind = "server_error" if answer.status >= 500 else kind
-    return {
-        "error": {"message": answer.text, "type": kind, "param": None, "code": None}
-    }
+    return {"error": {"message": answer.text, "type": kind, "param": None, "code": None}}
 
 
 def newest_text(asked: Asked) -> str:
     messages = asked.json["messages"]
     return pieces.newest(
-        pieces.text_of(message.get("content"))
-        for message in messages
-        if message["role"] == "user"
+        pieces.text_of(message.get("content")) for message in messages if message["role"] == "user"
     )
 
 
 def tool_results(asked: Asked) -> tuple[str, ...]:
-    results = pieces.at_the_end(
-        asked.json["messages"], type_key="role", type_name="tool"
-    )
+    results = pieces.at_the_end(asked.json["messages"], type_key="role", type_name="tool")
     return tuple(pieces.text_of(message.get("content")) for message in results)
 
 

@@ -50,18 +50,14 @@ def newest_text(asked: Asked) -> str:
     if isinstance(given, str):
         return given
     return pieces.newest(
-        pieces.text_of(item.get("content"))
-        for item in given
-        if item.get("role") == "user"
+        pieces.text_of(item.get("content")) for item in given if item.get("role") == "user"
     )
 
 
 def tool_results(asked: Asked) -> tuple[str, ...]:
     given = asked.json.get("input") or []
     items = given if isinstance(given, list) else []
-    results = pieces.at_the_end(
-        items, type_key="type", type_name="function_call_output"
-    )
+    results = pieces.at_the_end(items, type_key="type", type_name="function_call_output")
     return tuple(pieces.text_of(item["output"]) for item in results)
 
 

@@ -31,9 +31,7 @@ def newest(texts: Iterable[str]) -> str:
 
 def at_the_end(items: list[Any], *, type_key: str, type_name: str) -> list[Any]:
     """The items of one type with which a list ends, oldest first."""
-    tail = itertools.takewhile(
-        lambda item: item.get(type_key) == type_name, reversed(items)
-    )
+    tail = itertools.takewhile(lambda item: item.get(type_key) == type_name, reversed(items))
     return list(tail)[::-1]
 
 

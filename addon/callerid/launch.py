@@ -1,0 +1,122 @@
+"""Starts mitmproxy with the addon, alone or around an agent's command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+HOST = "127.0.0.1"  # mitmproxy's own default is every interface
+PORT = 8080
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+
+_INSTALLED_SCRIPT = Path(__file__).parent / "script" / "main.py"
+SCRIPT = _INSTALLED_SCRIPT if _INSTALLED_SCRIPT.is_file() else Path(__file__).parents[1] / "main.py"
+
+
+class CannotStart(RuntimeError):
+    """The proxy did not start; the message says what it said."""
+
+
+def arguments(port: int, reverse: str, options: Sequence[str]) -> list[str]:
+    """What mitmdump or mitmweb is given; `options` are the user's own and come last."""
+    mode = ["--mode", f"reverse:{reverse}"] if reverse else []
+    return [
+        "--listen-host", HOST, "--listen-port", str(port), *mode,
+        "--scripts", str(SCRIPT), *options,
+    ]  # fmt: skip
+
+
+def certificate(options: Sequence[str]) -> Path:
+    """The certificate that clients must trust; it is made now if mitmproxy has not yet made it."""
+    from mitmproxy import certs
+
+    said = [option[8:] for option in options if option.startswith("confdir=")]
+    folder = Path(said[-1] if said else "~/.mitmproxy").expanduser()
+    certs.CertStore.from_store(folder, "mitmproxy", 2048)
+    return folder / "mitmproxy-ca-cert.pem"
+
+
+def environment(port: int, certificate: Path) -> dict[str, str]:
+    """The variables that send a client through the proxy: those that every known agent heeds.
+
+    Which client heeds which was tried one at a time, for Claude Code, Codex, OpenCode, Gemini CLI,
+    Qwen Code, aider and the vendors' SDKs. SSL_CERT_FILE replaces a client's own list.
+    """
+    url = f"http://{HOST}:{port}"
+    proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), url)
+    trust = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CODEX_CA_CERTIFICATE")
+    direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+    return proxies | dict.fromkeys(trust, str(certificate)) | direct
+
+
+def shell_lines(variables: dict[str, str]) -> str:
+    """The variables as lines to copy into a shell."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def run_around(
+    command: Sequence[str], port: int, arguments: Sequence[str], variables: dict[str, str]
+) -> int:
+    """Run a command with the proxy around it; its exit status is ours.
+
+    The terminal is the command's; what the proxy says is shown when it ends, if it is a warning.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        proxy = subprocess.Popen(
+            [str(Path(sys.executable).with_name("mitmdump")), "--quiet", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,  # Ctrl-C is the command's
+        )
+        try:
+            _wait_until_listening(proxy, port, said)
+            return _run(command, variables)
+        finally:
+            proxy.terminate()
+            proxy.wait(STOP_SECONDS)
+            said.seek(0)
+            sys.stderr.write("".join(line for line in said if "callerid" in line))
+
+
+def _run(command: Sequence[str], variables: dict[str, str]) -> int:
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what it means
+    try:
+        status = subprocess.Popen(
+            command, env=os.environ | variables, restore_signals=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ).wait()  # fmt: skip
+    except OSError as error:
+        raise CannotStart(f"{command[0]}: {error.strerror}") from None
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return status if status >= 0 else 128 - status
+
+
+def _wait_until_listening(proxy: subprocess.Popen[bytes], port: int, said: IO[str]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while proxy.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.05)
+    said.seek(0)
+    raise CannotStart(f"the proxy did not start:\n{said.read()}")

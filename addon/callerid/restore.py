@@ -1,0 +1,44 @@
+"""Takes in what was recorded before a restart, so that sessions survive it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from callerid import dialects
+from callerid.guard import Guard
+from callerid.parse import parse_call
+from callerid.switchboard import Switchboard
+from callerid.traces import Recorded, digest_key, live_calls, open_database
+from callerid.turn import Reply
+
+RESTORED_CALLS = 3000  # the newest; a second or two of work at start-up
+
+
+def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> bytes:
+    """Remember the live sessions of a traces.db; returns the key of its credential digests.
+
+    Raises BadDatabase. A record that cannot be read is skipped and counted.
+    """
+    database = open_database(path)
+    try:
+        if switchboard.settings.enabled:
+            since = now - switchboard.settings.session_ttl_seconds
+            for recorded in live_calls(database, since, RESTORED_CALLS):
+                with guard("restore"):
+                    _take(recorded, switchboard)
+        return digest_key(database)
+    finally:
+        database.conn.close()
+
+
+def _take(recorded: Recorded, switchboard: Switchboard) -> None:
+    reader = switchboard.reader
+    call = parse_call(recorded.request.path, recorded.request.body, reader)
+    if call is None:
+        return
+    turn = switchboard.restore(recorded.request, call, recorded.identity, recorded.started_at)
+    read_parts = dialects.reader_of(call.dialect).read_parts
+    messages = tuple(reader.read(call.dialect, raw, read_parts) for raw in recorded.replies)
+    reply = Reply(messages=messages, response_id=recorded.response_id)
+    at = recorded.ended_at or recorded.started_at
+    switchboard.answer(turn, reply, at, has_failed=recorded.has_failed)

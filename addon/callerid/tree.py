@@ -1,0 +1,101 @@
+"""The session tree, to look at in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from rich.text import Text
+from rich.tree import Tree
+from sqlite_utils import Database
+
+_SESSIONS = """
+select sessions.id, sessions.parent_session_id, sessions.relation, sessions.because,
+    sessions.confidence, sessions.evidence, agents.name as agent, sessions.client_name as client,
+    count(calls.id) as calls, sum(calls.state not in ('ok', 'in_flight')) as failures,
+    group_concat(distinct coalesce(calls.response_model, calls.request_model)) as models,
+    sum(calls.input_tokens) as input_tokens, sum(calls.output_tokens) as output_tokens
+from sessions
+left join agents on agents.id = sessions.agent_id
+left join calls on calls.session_id = sessions.id
+where sessions.last_seen >= :since
+group by sessions.id
+order by sessions.first_seen
+"""
+
+
+class Branch(NamedTuple):
+    """A session with what is told of it, and the sessions that came from it."""
+
+    id: str
+    parent_id: str
+    relation: str
+    because: str
+    confidence: float
+    evidence: str
+    agent: str
+    calls: int
+    failures: int
+    models: str
+    tokens: str
+
+
+def branches(database: Database, since: float = 0.0) -> list[Branch]:
+    """The sessions heard of since a time, the oldest first."""
+    return [
+        Branch(
+            row["id"],
+            row["parent_session_id"] or "",
+            row["relation"] or "",
+            row["because"],
+            row["confidence"],
+            row["evidence"],
+            row["agent"] or row["client"] or "",
+            row["calls"],
+            row["failures"] or 0,
+            row["models"] or "",
+            _tokens(row["input_tokens"], row["output_tokens"]),
+        )
+        for row in database.query(_SESSIONS, {"since": since})
+    ]
+
+
+def draw(sessions: Iterable[Branch]) -> Tree:
+    """The sessions as a tree: roots, and below each the sessions that came from it."""
+    sessions = list(sessions)
+    known = {session.id for session in sessions}
+    tree = Tree(f"{len(sessions)} sessions", guide_style="dim")
+    nodes: dict[str, Tree] = {}
+    for session in _parents_first(sessions):
+        above = nodes.get(session.parent_id, tree) if session.parent_id in known else tree
+        nodes[session.id] = above.add(_label(session))
+    return tree
+
+
+def _parents_first(sessions: list[Branch]) -> Iterator[Branch]:
+    children: dict[str, list[Branch]] = {}
+    known = {session.id for session in sessions}
+    for session in sessions:
+        above = session.parent_id if session.parent_id in known else ""
+        children.setdefault(above, []).append(session)
+    waiting = list(reversed(children.get("", [])))
+    while waiting:
+        session = waiting.pop()
+        yield session
+        waiting += reversed(children.get(session.id, []))
+
+
+def _label(session: Branch) -> Text:
+    label = Text(session.id, style="bold")
+    relation = f" · {session.relation}" if session.relation else ""
+    failures = f", {session.failures} failed" if session.failures else ""
+    label.append(f" · {session.agent}{relation}", style="cyan")
+    label.append(f" · {session.calls} calls{failures} · {session.models} · {session.tokens}\n")
+    label.append(f"{session.because} {session.confidence:.2f}: {session.evidence}", style="dim")
+    return label
+
+
+def _tokens(given: int | None, taken: int | None) -> str:
+    if given is None and taken is None:
+        return "tokens unknown"
+    return f"{given or 0:,} → {taken or 0:,} tokens"

@@ -166,11 +166,11 @@ class CallerId:
             headers = response.headers
             content_type = headers.get("content-type", "")
             encoding = headers.get("content-encoding", "")
-            edits = self.desk.reply_begins(call, content_type, encoding)
+            edits = self.desk.reply_begins(call, response.status_code, content_type, encoding)
             if _is_stream(response) and not response.stream:
                 bound = self.configuration.settings.stream.viewable_bytes
                 desk = self.desk
-                tee = Tee(lambda chunk: desk.watch(call, chunk), bound, time.time)
+                tee = Tee(lambda chunk: desk.watch(call, chunk, time.time()), bound, time.time)
                 self._open[flow.id] = call, tee
                 response.stream = tee
             if self.configuration.settings.stamp.return_ids:
@@ -192,7 +192,7 @@ class CallerId:
                 body = response.raw_content or b""
                 first_byte, size = response.timestamp_start, len(body)
                 if self.desk is not None:
-                    self.desk.watch(call, body)
+                    self.desk.watch(call, body, now)
             self._end(call, Ending(State.OK, response.status_code, now, first_byte, size))
 
     def error(self, flow: http.HTTPFlow) -> None:

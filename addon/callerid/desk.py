@@ -23,13 +23,15 @@ from callerid.turn import Reply, Request, Timing
 class OpenCall:
     """A call whose reply is not over; `edits` are what is written on its request."""
 
-    __slots__ = ("edits", "entry", "reader", "turn")
+    __slots__ = ("edits", "entry", "is_remembered", "reader", "status", "turn")
 
     def __init__(self, turn: Turn, entry: Entry, edits: list[Edit]) -> None:
         self.turn = turn
         self.entry = entry
         self.edits = edits
         self.reader: ReplyReader | None = None
+        self.status = 0
+        self.is_remembered = False
 
 
 class Begun(NamedTuple):
@@ -103,8 +105,11 @@ class Desk:
         self._record(entry)
         return Begun(edits, OpenCall(turn, entry, edits))
 
-    def reply_begins(self, call: OpenCall, content_type: str, encoding: str) -> list[Edit]:
+    def reply_begins(
+        self, call: OpenCall, status: int, content_type: str, encoding: str
+    ) -> list[Edit]:
         """Make ready to read a reply; the headers that it takes to the client."""
+        call.status = status
         with self.guard("reply"):
             try:
                 call.reader = self.switchboard.reply_reader(call.turn, content_type, encoding)
@@ -112,7 +117,7 @@ class Desk:
                 self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
         return stamp.returned(call.turn.identity) if call.turn.identity else []
 
-    def watch(self, call: OpenCall, chunk: bytes) -> None:
+    def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
         """Read the next bytes of a reply; a reply that cannot be read is not read further."""
         if call.reader is None:
             return
@@ -124,6 +129,9 @@ class Desk:
                 self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
                 return
             call.reader = reader
+            if reader.is_complete and not call.is_remembered:
+                # The client has its reply now; its next call may be here before the stream ends.
+                self._remember(call, reader.reply(call.status), State.OK, now)
 
     def end(self, call: OpenCall, ending: Ending) -> None:
         """Finish a call: read what came of its reply, remember it, record it."""
@@ -134,9 +142,8 @@ class Desk:
                 if call.reader.broken_events:
                     self.guard.note("broken_events", "a stream held events that are no JSON")
         state = _state(ending, reply)
-        with self.guard("remember"):
-            has_failed = state is not State.OK
-            self.switchboard.answer(call.turn, reply, ending.at, has_failed=has_failed)
+        if not call.is_remembered:
+            self._remember(call, reply, state, ending.at)
         self._record(
             msgspec.structs.replace(
                 call.entry,
@@ -145,9 +152,15 @@ class Desk:
                 status=ending.status,
                 reply=reply,
                 reply_bytes=ending.size,
-                error=ending.error,
+                error="" if state is State.OK else ending.error,
             )
         )
+
+    def _remember(self, call: OpenCall, reply: Reply | None, state: State, now: float) -> None:
+        call.is_remembered = True
+        with self.guard("remember"):
+            has_failed = state is not State.OK or bool(reply and reply.error)
+            self.switchboard.answer(call.turn, reply, now, has_failed=has_failed)
 
     def _record(self, entry: Entry) -> None:
         with self.guard("record"):
@@ -156,8 +169,12 @@ class Desk:
 
 
 def _state(ending: Ending, reply: Reply | None) -> State:
+    """What a call came to. A client that leaves after a whole reply has not broken it off."""
+    is_whole = reply is not None and reply.complete and not reply.error
+    if ending.state is State.ABORTED and is_whole and reply is not None and reply.messages:
+        return State.OK
     if ending.state is not State.OK:
         return ending.state
     if (ending.status or 0) >= 400 or (reply is not None and reply.error):
         return State.ERROR
-    return State.TRUNCATED if reply is not None and not reply.complete else State.OK
+    return State.OK if reply is None or is_whole else State.TRUNCATED

@@ -116,28 +116,30 @@ def _by_names(
         for session in memory.live(memory.units.get(said[index][1]), now):
             newest.setdefault(session.id, (session, index))
             votes[session.id] += said[index][2].weight
-    names = [name for _, name, _ in said]
     found = []
     for id, weight in votes.most_common(CANDIDATES):
         session, index = newest[id]
-        score, is_newest = _in_order(names, index, session.said)
+        # What the client itself put into the model's mouth counts neither for nor against.
+        names = [name for _, name, _ in said if name not in session.given]
+        score, is_newest = _in_order(names, said[index][1], session.said)
         if weight >= MIN_WEIGHT and score >= settings.fuzzy_threshold:
-            how = f"{index + 1} of {len(names)} things that the model said, in order"
+            how = f"{len(names)} things that the model said, in order,"
             found.append(Alike(session, score, said[index][0] + 1, is_newest, how))
     return found
 
 
-def _in_order(names: list[int], index: int, said: list[int]) -> tuple[float, bool]:
+def _in_order(names: list[int], newest: int, said: list[int]) -> tuple[float, bool]:
     """How alike two lines of things said are, and whether they meet in the newest of `said`.
 
-    They are laid side by side at the newest thing they share (`names[index]`) and compared from
-    there back over the shorter; what the history holds beyond it counts against them.
+    They are laid side by side at the newest thing they share and compared from there back over
+    the shorter; what the history holds beyond it counts against them.
     """
-    if names[index] not in said:
+    if newest not in said or newest not in names:
         return 0.0, False
-    end = len(said) - said[::-1].index(names[index])
-    length = min(index + 1, end)
-    score = Indel.normalized_similarity(names[index + 1 - length :], said[end - length : end])
+    index = len(names) - names[::-1].index(newest)
+    end = len(said) - said[::-1].index(newest)
+    length = min(index, end)
+    score = Indel.normalized_similarity(names[index - length :], said[end - length : end])
     return float(score), end == len(said)
 
 

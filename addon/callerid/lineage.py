@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from callerid.history import History
 from callerid.memory import Memory, Point, State
-from callerid.turn import Client
+from callerid.turn import Client, Role
 
 
 class Way(IntEnum):
@@ -49,7 +49,7 @@ def follow(
         for point in memory.points.get(link):
             if not memory.is_live(point.session, now):
                 continue
-            way = _way(point, at == len(history.links), client, agent_id)
+            way = _way(point, history, at, agent_id)
             if way is None:
                 continue
             step = Step(point, way, at)
@@ -65,16 +65,29 @@ def follow(
     return step._replace(rivals=len(rivals))
 
 
-def _way(point: Point, is_all: bool, client: Client, agent_id: str) -> Way | None:
+def _way(point: Point, history: History, at: int, agent_id: str) -> Way | None:
     if point.is_reply:
         return Way.ON if is_on_path(point) else Way.FORK
-    if not point.said and (point.state is not State.FAILED or point.agent_id != agent_id):
-        return None  # an opening: the same words prove nothing, unless it failed and is tried again
+    is_all = at == len(history.units)
+    if not point.said and not _counts(point, history, at, agent_id):
+        return None
     if is_all:
         return _again(point)
     if point.state is State.FAILED or point.is_open:
         return Way.GROWN if is_on_path(point) else Way.FORK
     return Way.FORK
+
+
+def _counts(point: Point, history: History, at: int, agent_id: str) -> bool:
+    """Whether an opening means something, though the same words prove nothing.
+
+    It does when it failed and the same agent tries again; and when it is being answered and the
+    history goes on with an answer: the client has read it to its end a moment before we did.
+    """
+    if point.state is State.FAILED:
+        return point.agent_id == agent_id
+    goes_on = at < len(history.units) and history.units[at].role is Role.ASSISTANT
+    return point.state is State.IN_FLIGHT and goes_on
 
 
 def _again(point: Point) -> Way:

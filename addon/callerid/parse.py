@@ -76,14 +76,24 @@ class ReplyReader:
         else:
             self._plain += plain
 
-    def finish(self, status: int) -> Reply:
-        """The reply, complete or as far as it came."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether the provider has said in the stream that the reply is over."""
+        return self._is_events and self._stream.is_complete
+
+    def reply(self, status: int) -> Reply:
+        """The reply as far as it has come."""
         if not self._is_events:
             return parse_reply(self._dialect, status, bytes(self._plain), self._reader)
-        self._take(self._events.close())
         reply = dialects.reader_of(self._dialect).read_reply(self._stream.body(), self._reader)
         error = reply.error or (f"http_{status}" if status >= 400 else "")
         return msgspec.structs.replace(reply, complete=self._stream.is_complete, error=error)
+
+    def finish(self, status: int) -> Reply:
+        """The reply at the end of the bytes, complete or cut off."""
+        if self._is_events:
+            self._take(self._events.close())
+        return self.reply(status)
 
     def _take(self, events: list[sse.Event]) -> None:
         for event in events:

@@ -35,7 +35,11 @@ def call(
 
 
 def _new_point(session: Session, history: History, before: Point | None, memory: Memory) -> Point:
-    _hear(session, history, before, memory)
+    if before is None:
+        scope = histories.beginning(session.scope)
+        session.given = frozenset(histories.key(scope, unit) for _, unit in history.model_units())
+    else:
+        _hear(session, history, before, memory)
     depth = len(history.units) + (before.depth if before and before.link == history.start else 0)
     point = Point(session, history.end, depth, before, is_reply=False)
     if before is not None:
@@ -46,12 +50,9 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
     return point
 
 
-def _hear(session: Session, history: History, before: Point | None, memory: Memory) -> None:
-    """Take in what the model said between the point and this call, where we did not see it said.
-
-    Of a session's first call nothing is taken in: what stands there may be anybody's examples.
-    """
-    if before is None or before.session is not session or before.link not in history.links:
+def _hear(session: Session, history: History, before: Point, memory: Memory) -> None:
+    """Take in what the model said between the point and this call, where we did not see it said."""
+    if before.session is not session or before.link not in history.links:
         return
     scope = histories.beginning(session.scope)
     known = history.links.index(before.link) + 1

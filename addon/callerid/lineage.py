@@ -7,11 +7,12 @@ that the model said: two conversations may open with the same words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
 from callerid.history import History
-from callerid.memory import Memory, Point, State
+from callerid.memory import Memory, Point, Session, State
 from callerid.turn import Client, Role
 
 
@@ -39,10 +40,18 @@ class Step(NamedTuple):
 
 
 def follow(
-    history: History, client: Client, agent_id: str, memory: Memory, now: float
+    history: History,
+    client: Client,
+    agent_id: str,
+    issuers: Callable[[], list[Session]],
+    memory: Memory,
+    now: float,
 ) -> Step | None:
-    """The best point that a history goes on from; None where no session has reached any of it."""
-    best: list[tuple[tuple[int, int, bool, bool, float], Step]] = []
+    """The best point that a history goes on from; None where no session has reached any of it.
+
+    `issuers` are the sessions whose model issued the newest tool id: asked only where it matters.
+    """
+    best: list[Step] = []
     floor = 0
     for at in range(len(history.links), -1, -1):
         link = history.links[at - 1] if at else history.start
@@ -52,17 +61,41 @@ def follow(
             way = _way(point, history, at, agent_id)
             if way is None:
                 continue
-            step = Step(point, way, at)
             floor = max(floor, _said_depth(point, at))
-            best.append((_rank(step, client), step))
+            best.append(Step(point, way, at))
         if best and at <= floor:
             break
-    if not best:
-        return None
-    best.sort(key=lambda ranked: ranked[0])
-    rank, step = best[0]
-    rivals = {s.point.session.id for r, s in best if r[:2] == rank[:2]} - {step.point.session.id}
-    return step._replace(rivals=len(rivals))
+    if len(best) < 2:
+        return best[0] if best else None
+    return _choose(best, client, issuers)
+
+
+def _choose(steps: list[Step], client: Client, issuers: Callable[[], list[Session]]) -> Step:
+    """The step that shares most of what was said; of equals the issuer's, then the client's own."""
+    steps.sort(key=lambda step: (-_said_depth(step.point, step.at), step.way))
+    first = steps[0]
+    equal = [
+        step
+        for step in steps
+        if step.way is first.way
+        and _said_depth(step.point, step.at) == _said_depth(first.point, first.at)
+    ]
+    if len({step.point.session for step in equal}) < 2:
+        return first
+    issued = [step for step in equal if step.point.session in issuers()]
+    if issued and len(issued) < len(equal):
+        equal = issued
+    equal.sort(key=lambda step: _nearness(step, client))
+    return equal[0]._replace(rivals=len({step.point.session for step in equal}) - 1)
+
+
+def _nearness(step: Step, client: Client) -> tuple[bool, bool, float]:
+    session = step.point.session
+    return (
+        session.client.connection != client.connection,
+        session.client.address != client.address,
+        -session.seen,
+    )
 
 
 def _way(point: Point, history: History, at: int, agent_id: str) -> Way | None:
@@ -114,14 +147,3 @@ def _said_depth(point: Point, at: int) -> int:
     if point.is_reply:
         return at
     return point.before.depth if point.before is not None else 0
-
-
-def _rank(step: Step, client: Client) -> tuple[int, int, bool, bool, float]:
-    point = step.point
-    return (
-        -_said_depth(point, step.at),
-        step.way,
-        point.session.client.connection != client.connection,
-        point.session.client.address != client.address,
-        -point.session.seen,
-    )

@@ -67,12 +67,12 @@ class Session:
 
     `said` is what the model said on the session's present path, as unit keys; `given` is what the
     client's first history put into the model's mouth (examples, or words said before us). `tail` is the plain
-    text of the newest messages up to its newest reply. `errands` are the newest texts that its
+    text of the newest messages up to its newest reply, and `ends_in_text` says that this has words. `errands` are the newest texts that its
     model gave to tools. `messages` is how many messages of people and models the newest history
     has, with its reply. `head` is the newest point, `asked` the digest of what was asked last.
     """
 
-    __slots__ = ("agent_id", "asked", "calls", "client", "errands", "given", "has_declared_id",
+    __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given", "has_declared_id",
                  "head", "id", "messages", "parent_id", "relation", "root_id", "said", "scope",
                  "seen", "tail")  # fmt: skip
 
@@ -93,6 +93,7 @@ class Session:
         self.said: list[int] = []
         self.given: frozenset[int] = frozenset()
         self.tail = ""
+        self.ends_in_text = False
         self.errands: list[str] = []
 
     @property
@@ -135,7 +136,8 @@ class Memory:
 
     `points` finds moments by the link of their history, `units` sessions by what their model
     said, `replies` by a sketch of their newest reply, `errands` by a sketch of what their model
-    gave to a tool, `responses` replies by the provider's id, `declared` by (scope, declared id),
+    gave to a tool, `responses` replies and `tool_ids` tool calls by
+    the provider's id, `declared` by (scope, declared id),
     `runs` all sessions of one (scope, declared run).
     """
 
@@ -147,6 +149,7 @@ class Memory:
         self.replies: Index[int, Session] = Index()
         self.errands: Index[int, Session] = Index()
         self.responses: Index[tuple[str, str], Point] = Index()
+        self.tool_ids: Index[tuple[str, str], Session] = Index()
         self.declared: Index[tuple[str, str], Session] = Index()
         self.runs: Index[tuple[str, str], Session] = Index()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
@@ -185,5 +188,6 @@ class Memory:
         for index in (
             self.points, self.units, self.replies, self.errands, self.responses, self.declared,
             self.runs,
+            self.tool_ids,
         ):  # fmt: skip
             index.forget(session)

@@ -15,7 +15,7 @@ from callerid.lineage import Step
 from callerid.memory import Memory, Point, Session
 from callerid.quotes import Quote
 from callerid.settings import SessionSettings
-from callerid.turn import Call, Client, Dialect, Role
+from callerid.turn import Call, Client, Dialect, Role, ToolCall
 
 
 class Question:
@@ -61,9 +61,21 @@ class Question:
         return histories.trace(self.answered.link, self.call.messages)
 
     @cached_property
+    def issuers(self) -> list[Session]:
+        """The sessions whose model issued the newest tool id in the history that is known."""
+        for message in reversed(self.call.messages):
+            for part in message.parts:
+                if isinstance(part, ToolCall) and part.id:
+                    if found := self.memory.tool_ids.get((self.client.scope, part.id)):
+                        return found
+        return []
+
+    @cached_property
     def step(self) -> Step | None:
         """The point that the history goes on from."""
-        return lineage.follow(self.history, self.client, self.agent.id, self.memory, self.now)
+        return lineage.follow(
+            self.history, self.client, self.agent.id, lambda: self.issuers, self.memory, self.now
+        )
 
     @cached_property
     def alike(self) -> Alike | None:
@@ -74,7 +86,7 @@ class Question:
             return None
         words = likeness.words_of(self.call.messages, self.plain)
         return likeness.resemble(
-            self.history, words, self.client, self.memory, self.settings, self.now
+            self.history, words, self.client, self.issuers, self.memory, self.settings, self.now
         )
 
     @cached_property

@@ -7,9 +7,9 @@ from callerid import history as histories
 from callerid.history import History, Link
 from callerid.memory import Memory, Point, Session, State
 from callerid.messages import MessageReader
-from callerid.turn import Call, Client, Reply, Role
+from callerid.turn import Call, Client, Reply, Role, ToolCall
 
-ERRANDS_KEPT = quotes.MAX_ERRANDS
+MIN_TOOL_ID = 9  # characters: Mistral's, the shortest that are random; call_0 is anybody's
 
 
 def call(
@@ -79,8 +79,9 @@ def reply(
     """Remember how a call was answered: the history grows by what the model said."""
     session = point.session
     memory.touch(session, now)
-    point.state = State.FAILED if has_failed else State.ANSWERED
     units = canonical.in_order(answer.messages)
+    # An answer that says nothing is none: clients ask again, or go on as if it had said something.
+    point.state = State.FAILED if has_failed or not units else State.ANSWERED
     if not units:
         return
     scope = histories.beginning(session.scope)
@@ -94,8 +95,13 @@ def reply(
     memory.points.add(session, link, spoken)
     if answer.response_id:
         memory.responses.add(session, (session.scope, answer.response_id), spoken)
+    for message in answer.messages:
+        for part in message.parts:
+            if isinstance(part, ToolCall) and len(part.id) >= MIN_TOOL_ID:
+                memory.tool_ids.add(session, (session.scope, part.id), session)
     words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
     session.tail, session.messages = words.tail, words.messages
+    session.ends_in_text = bool(answer.messages[-1].text)
     _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
     _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)
 
@@ -131,4 +137,4 @@ def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:
         session.errands.append(errand)
         for number in sketch.sketch(errand, salt):
             memory.errands.add(session, number, session)
-    del session.errands[:-ERRANDS_KEPT]
+    del session.errands[: -quotes.MAX_ERRANDS]

@@ -34,8 +34,24 @@ _ROLES = {
     "user": Role.USER,
     "assistant": Role.ASSISTANT,
 }
-# Items that clients re-send, drop or re-number at will; what they led to is said elsewhere.
-_NOT_HISTORY = ("reasoning", "item_reference", "additional_tools", "compaction_trigger")
+# Items that clients re-send, drop, trim or re-number at will: reasoning, and what the server does
+# by itself within a reply. What they led to is said elsewhere.
+_NOT_HISTORY = (
+    "reasoning",
+    "item_reference",
+    "additional_tools",
+    "compaction_trigger",
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "tool_search_call",
+    "tool_search_output",
+    "mcp_call",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
+)
 
 
 def fits(members: Mapping[str, bytes]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from callerid import __version__, launch, traces
+from callerid import __version__, identify_command, launch, traces
 from callerid.tree import branches, draw
 
 
@@ -35,7 +35,7 @@ _DATABASE = click.option(
               help=f"The port to listen on, at {launch.HOST} only (default: {launch.PORT}; "
                    "around a command, any that is free).")  # fmt: skip
 @click.option("--reverse", default="", metavar="URL",
-              help="Stand before one upstream: clients use http://localhost:N as base_url.")  # fmt: skip
+              help="Stand before one upstream; the base_url is http://localhost:N.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Settings; see config/callerid.yaml.")  # fmt: skip
 @_DATABASE
@@ -44,7 +44,7 @@ def run(
     context: click.Context, web: bool, port: int | None, reverse: str, config: Path | None,
     db: Path | None,
 ) -> None:  # fmt: skip
-    """Run the proxy; or, after `--`, a command with the proxy around it.
+    r"""Run the proxy; or, after `--`, a command with the proxy around it.
 
     \b
     callerid run                                       mitmdump on 127.0.0.1:8080
@@ -111,6 +111,10 @@ def _print_tree(path: Path, since: float, console: Console) -> None:
         raise click.ClickException(str(error)) from None
     width = None if console.is_terminal else 10_000  # nobody's window: one line stays one line
     console.print(draw(branches(database, since)), width=width)
+
+
+cli.add_command(identify_command.identify)
+cli.add_command(identify_command.explain)
 
 
 def main() -> None:

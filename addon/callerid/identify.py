@@ -105,7 +105,8 @@ def _in_declared_run(question: Question) -> Match:
         if step and step.way is not Way.FORK and not step.point.session.has_declared_id:
             return _continues(question, step.point.session, 0.95, f"{where}; {_reached(step)}")
         return _declared_newcomer(question, said.run, f"{where}, not heard of before")
-    if question.kind is not Kind.MAIN or main.agent_id == question.agent.id:
+    is_main_agent = main.head is None or main.agent_id == question.agent.id
+    if question.kind is not Kind.MAIN or is_main_agent:
         return _continues(question, main, 0.9, f"{where}; this is its main agent")
     if step and step.point.session in chains:
         return _forks(question, step, f"{where}; {_reached(step)}")

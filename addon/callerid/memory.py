@@ -66,15 +66,16 @@ class Session:
     """What is remembered of one session.
 
     `said` is what the model said on the session's present path, as unit keys; `given` is what the
-    client's first history put into the model's mouth (examples, or words said before us). `tail` is the plain
-    text of the newest messages up to its newest reply, and `ends_in_text` says that this has words. `errands` are the newest texts that its
-    model gave to tools. `messages` is how many messages of people and models the newest history
-    has, with its reply. `head` is the newest point, `asked` the digest of what was asked last.
+    client's first history put into the model's mouth (examples, or words said before us). `tail`
+    is the plain text of the newest messages up to its newest reply, and `ends_in_text` says that
+    this reply has words. `errands` are the newest texts that its model gave to tools. `messages`
+    is how many messages of people and models the newest history has, with its reply. `head` is
+    the newest point, `asked` the digest of what was asked last.
     """
 
-    __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given", "has_declared_id",
-                 "head", "id", "messages", "parent_id", "relation", "root_id", "said", "scope",
-                 "seen", "tail")  # fmt: skip
+    __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
+                 "has_declared_id", "head", "id", "messages", "parent_id", "relation", "root_id",
+                 "said", "scope", "seen", "tail")  # fmt: skip
 
     def __init__(self, id: str, client: Client, now: float) -> None:
         self.id = id

@@ -69,8 +69,8 @@ create table calls (
     path text not null,
     request_headers text not null,     -- JSON: [[name, value], ...], secrets masked
     stamped_headers text not null,     -- JSON: [[name, value or null], ...]
-    members text not null,             -- JSON: [[name, JSON], ...], the rest of the body; <messages>,
-                                       -- <system>, <tools> stand for what is kept elsewhere
+    members text not null,             -- JSON: [[name, JSON], ...], the rest of the body, with
+                                       -- <messages>, <system>, <tools> for what is kept elsewhere
     system_message_id text references messages (id),
     tools_message_id text references messages (id),
     base_call_id text references calls (id),

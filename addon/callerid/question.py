@@ -63,12 +63,10 @@ class Question:
     @cached_property
     def issuers(self) -> list[Session]:
         """The sessions whose model issued the newest tool id in the history that is known."""
-        for message in reversed(self.call.messages):
-            for part in message.parts:
-                if isinstance(part, ToolCall) and part.id:
-                    if found := self.memory.tool_ids.get((self.client.scope, part.id)):
-                        return found
-        return []
+        parts = (part for message in reversed(self.call.messages) for part in message.parts)
+        ids = (part.id for part in parts if isinstance(part, ToolCall) and part.id)
+        found = (self.memory.tool_ids.get((self.client.scope, id)) for id in ids)
+        return next(filter(None, found), [])
 
     @cached_property
     def step(self) -> Step | None:
@@ -124,7 +122,10 @@ class Question:
         if self.history.model_units():
             return None
         salt = histories.salt(histories.beginning(self.client.scope))
-        texts = [*self.opening, self.plain(self.call.system)]
+        prompts = [m.text for m in self.call.messages if m.role is Role.SYSTEM] or [
+            self.call.system
+        ]
+        texts = [*self.opening, *map(self.plain, prompts)]
         return quotes.errand_of(texts, salt, self.memory, self.now)
 
     @cached_property

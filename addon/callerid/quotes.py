@@ -17,6 +17,7 @@ from callerid.turn import Message, Role, Text, ToolCall
 
 MIN_QUOTE = 16  # characters: shorter errands ("ls", "main.py") are in everyone's mouth
 MIN_CONTAINED = 48  # characters: a few words that stand in a prompt as well prove nothing
+GOOD_PART = 1 / 3  # of a text: cagent's wrapping is twice as long as a short task
 MAX_ERRANDS = 16  # kept per session: more sub-agents than these are not sent at once
 ERRAND_KEPT = 600  # characters
 SHARED_OF_SUMMARY = 4  # of a sketch's twelve: clients keep a part (<summary>) of what was written
@@ -61,20 +62,28 @@ def opening_texts(messages: Iterable[Message]) -> list[str]:
 
 
 def errand_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Quote | None:
-    """The session whose errand one of some texts holds; the one heard of last where several."""
+    """The session whose errand one of some texts is, or holds; of several the one heard of last."""
     for text in texts:
         near = _near(text, salt, memory.errands, memory, now)
         for session in sorted(near, key=lambda session: -session.seen):
-            for errand in reversed(session.errands):
-                if _is_errand(text, errand):
-                    return Quote(session, errand)
+            if errand := _errand_in(text, session):
+                return Quote(session, errand)
     return None
 
 
-def _is_errand(text: str, errand: str) -> bool:
-    if len(errand) < MIN_CONTAINED or len(text) < MIN_CONTAINED:
-        return text == errand
-    return errand in text or text in errand
+def _errand_in(text: str, session: Session) -> str:
+    """The errand that a text is about: equal to it, or a good part of it (or it of the errand).
+
+    Programs wrap errands in words of their own; but a line of code that both quote is no errand.
+    """
+    if text in session.errands:
+        return text
+    held = [errand for errand in dict.fromkeys(session.errands) if errand in text]
+    size = sum(map(len, held))
+    if size >= MIN_CONTAINED and size >= len(text) * GOOD_PART:
+        return max(held, key=len)
+    holding = (errand for errand in session.errands if text in errand)
+    return next((e for e in holding if len(text) >= max(MIN_CONTAINED, len(e) * GOOD_PART)), "")
 
 
 def summary_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Quote | None:

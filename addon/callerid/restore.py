@@ -6,10 +6,11 @@ from pathlib import Path
 
 from callerid import dialects
 from callerid.guard import Guard
+from callerid.messages import MessageReader
 from callerid.parse import parse_call
 from callerid.switchboard import Switchboard
 from callerid.traces import Recorded, digest_key, live_calls, open_database
-from callerid.turn import Reply
+from callerid.turn import Dialect, Reply
 
 RESTORED_CALLS = 3000  # the newest; a second or two of work at start-up
 
@@ -32,13 +33,17 @@ def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> b
 
 
 def _take(recorded: Recorded, switchboard: Switchboard) -> None:
-    reader = switchboard.reader
-    call = parse_call(recorded.request.path, recorded.request.body, reader)
+    call = parse_call(recorded.request.path, recorded.request.body, switchboard.reader)
     if call is None:
         return
     turn = switchboard.restore(recorded.request, call, recorded.identity, recorded.started_at)
-    read_parts = dialects.reader_of(call.dialect).read_parts
-    messages = tuple(reader.read(call.dialect, raw, read_parts) for raw in recorded.replies)
-    reply = Reply(messages=messages, response_id=recorded.response_id)
+    reply = reply_of(recorded, call.dialect, switchboard.reader)
     at = recorded.ended_at or recorded.started_at
     switchboard.answer(turn, reply, at, has_failed=recorded.has_failed)
+
+
+def reply_of(recorded: Recorded, dialect: Dialect, reader: MessageReader) -> Reply:
+    """The reply on record, as far as identification looks at it."""
+    read_parts = dialects.reader_of(dialect).read_parts
+    messages = tuple(reader.read(dialect, raw, read_parts) for raw in recorded.replies)
+    return Reply(messages=messages, response_id=recorded.response_id)

@@ -41,7 +41,10 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Switchboard:
-    """Everything that is known of the calls so far, and the way of a call through it."""
+    """Everything that is known of the calls so far, and the way of a call through it.
+
+    `on_match` is told of each identification, before it is remembered.
+    """
 
     def __init__(self, configuration: Configuration, new_id: NewId) -> None:
         settings = configuration.settings.session
@@ -50,6 +53,7 @@ class Switchboard:
         self.memory = Memory(settings.max_sessions, settings.session_ttl_seconds)
         self.agents = Agents()
         self.reader = MessageReader(canonical.injected_pattern(tags))
+        self.on_match: Callable[[Question, Match], None] | None = None
         self._declarations = Declarations(configuration.clients)
         self._new_id = new_id
 
@@ -106,6 +110,8 @@ class Switchboard:
             now,
         )  # fmt: skip
         match = identify(question)
+        if self.on_match is not None:
+            self.on_match(question, match)
         identity = self._identity(question, match)
         session = match.session or self._session(request.client, identity, now)
         if match.before is not None and match.session is None:

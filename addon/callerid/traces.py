@@ -29,8 +29,10 @@ class Recorded(NamedTuple):
     answered or is (by the record) still in flight.
     """
 
+    id: str
     request: Request
     identity: Identity
+    status: int
     replies: list[bytes]
     response_id: str
     started_at: float
@@ -76,16 +78,17 @@ def digest_key(database: Database) -> bytes:
     return bytes(row["value"])
 
 
-_LIVE_CALLS = """
+_CALLS = """
 select calls.*, sessions.client_scope, sessions.client_name, sessions.parent_session_id,
     sessions.relation, sessions.root_session_id, agents.name as agent_name
 from calls
 join sessions on sessions.id = calls.session_id
 left join agents on agents.id = calls.agent_id
-where sessions.last_seen >= :since
-order by calls.started_at desc
-limit :limit
 """
+_LIVE_CALLS = f"""
+{_CALLS} where sessions.last_seen >= :since order by calls.started_at desc limit :limit
+"""
+_ALL_CALLS = f"{_CALLS} order by calls.started_at"
 
 _MESSAGES = """
 with recursive levels (call_id, length) as (
@@ -149,6 +152,12 @@ def live_calls(database: Database, since: float, limit: int) -> Iterator[Recorde
         yield _recorded(database, row)
 
 
+def all_calls(database: Database) -> Iterator[Recorded]:
+    """Every call that belongs to a session, the oldest first."""
+    for row in list(database.query(_ALL_CALLS)):
+        yield _recorded(database, row)
+
+
 def _recorded(database: Database, row: Mapping[str, object]) -> Recorded:
     headers = msgspec.json.decode(str(row["request_headers"]), type=tuple[tuple[str, str], ...])
     request = Request(
@@ -181,8 +190,10 @@ def _recorded(database: Database, row: Mapping[str, object]) -> Recorded:
         is_final=bool(row["is_final"]),
     )
     return Recorded(
+        str(row["id"]),
         request,
         identity,
+        int(str(row["status"] or 0)),
         _bodies(database, _REPLY, row["id"]),
         _text(row["response_id"]),
         float(str(row["started_at"])),

@@ -97,7 +97,8 @@ def _answer_until(board: Switchboard, waiting: list[Any], now: float) -> None:
         waiting.remove(item)
         status = call.get("fails", 200)
         body = _reply(turn.call.dialect, _said(call.get("reply", [])), status, number, call)
-        reply = parse.parse_reply(turn.call.dialect, status, json.dumps(body).encode(), board.reader)
+        raw = json.dumps(body).encode()
+        reply = parse.parse_reply(turn.call.dialect, status, raw, board.reader)
         has_failed = status >= 400 or call.get("breaks_off", False)
         board.answer(turn, reply, answered_at, has_failed=has_failed)
 
@@ -179,8 +180,8 @@ def _responses(system: str, tools: list[str], sent: list[Any]) -> dict[str, Any]
 
 def _responses_item(at: int, who: str, said: Any) -> dict[str, Any]:
     if who == "call":
-        asked = json.dumps(said.get("arguments", {}))
-        return {"type": "function_call", "call_id": f"c{at}", "name": said["name"], "arguments": asked}
+        asked = {"name": said["name"], "arguments": json.dumps(said.get("arguments", {}))}
+        return {"type": "function_call", "call_id": f"c{at}"} | asked
     if who == "result":
         return {"type": "function_call_output", "call_id": f"c{at - 1}", "output": said}
     kind = "output_text" if who == "assistant" else "input_text"

@@ -17,7 +17,9 @@ _STORIES = list(reader.stories())
     [(story, dialect) for _, story, dialect in _STORIES],
     ids=[name for name, _, _ in _STORIES],
 )
-def test_every_call_is_identified_as_its_story_tells(story: dict[str, Any], dialect: Dialect) -> None:
+def test_every_call_is_identified_as_its_story_tells(
+    story: dict[str, Any], dialect: Dialect
+) -> None:
     told = reader.tell(story, dialect)
 
     sessions: dict[str, str] = {}

@@ -14,6 +14,9 @@ from callerid import __version__, identify_command, launch, traces
 from callerid.tree import branches, draw
 
 
+UNBROKEN = 10_000  # columns: where nobody looks at a window, one line stays one line
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="callerid")
 def cli() -> None:
@@ -109,8 +112,13 @@ def _print_tree(path: Path, since: float, console: Console) -> None:
         database = traces.open_database(path)
     except traces.BadDatabase as error:
         raise click.ClickException(str(error)) from None
-    width = None if console.is_terminal else 10_000  # nobody's window: one line stays one line
-    console.print(draw(branches(database, since)), width=width)
+    sessions = branches(database, since)
+    if not sessions:
+        console.print(f"callerid: no LLM call was seen ({path})", highlight=False)
+        return
+    if not console.is_terminal:
+        console.width = UNBROKEN
+    console.print(draw(sessions))
 
 
 cli.add_command(identify_command.identify)

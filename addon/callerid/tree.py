@@ -64,7 +64,7 @@ def draw(sessions: Iterable[Branch]) -> Tree:
     """The sessions as a tree: roots, and below each the sessions that came from it."""
     sessions = list(sessions)
     known = {session.id for session in sessions}
-    tree = Tree(f"{len(sessions)} sessions", guide_style="dim")
+    tree = Tree(_counted(len(sessions), "session"), guide_style="dim")
     nodes: dict[str, Tree] = {}
     for session in _parents_first(sessions):
         above = nodes.get(session.parent_id, tree) if session.parent_id in known else tree
@@ -90,9 +90,14 @@ def _label(session: Branch) -> Text:
     relation = f" · {session.relation}" if session.relation else ""
     failures = f", {session.failures} failed" if session.failures else ""
     label.append(f" · {session.agent}{relation}", style="cyan")
-    label.append(f" · {session.calls} calls{failures} · {session.models} · {session.tokens}\n")
+    calls = _counted(session.calls, "call")
+    label.append(f" · {calls}{failures} · {session.models} · {session.tokens}\n")
     label.append(f"{session.because} {session.confidence:.2f}: {session.evidence}", style="dim")
     return label
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _tokens(given: int | None, taken: int | None) -> str:

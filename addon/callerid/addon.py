@@ -128,6 +128,7 @@ class CallerId:
             begun = self.desk.begin(self._request(flow), encoding, time.time())
             if begun.call is not None:
                 self._open[flow.id] = begun.call, None
+                flow.metadata["callerid.call"] = begun.call.entry.id
                 _describe(flow, begun.call.turn.identity)
             _apply(begun.edits, request.headers)
             flow.metadata[STAMPED] = [edit.name.lower() for edit in begun.edits if edit.value]
@@ -167,7 +168,8 @@ class CallerId:
             content_type = headers.get("content-type", "")
             encoding = headers.get("content-encoding", "")
             edits = self.desk.reply_begins(call, response.status_code, content_type, encoding)
-            if _is_stream(response) and not response.stream:
+            is_stream = _is_stream(response) or ctx.options.stream_large_bodies
+            if is_stream and not response.stream:
                 bound = self.configuration.settings.stream.viewable_bytes
                 desk = self.desk
                 tee = Tee(lambda chunk: desk.watch(call, chunk, time.time()), bound, time.time)

@@ -104,32 +104,52 @@ class Session:
 
 
 class Index(Generic[Name, Owner]):
-    """Finds, by a name, what goes by it (the newest first), and forgets by session."""
+    """Finds, by a name, what goes by it (the newest last), and forgets by session.
+
+    Most names have one owner, which is kept without a list around it: there are many names.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[Name, list[Owner]] = {}
-        self._names: dict[str, list[tuple[Name, Owner]]] = {}
+        self._found: dict[Name, Owner | list[Owner]] = {}
+        self._names: dict[str, list[Name]] = {}
 
     def add(self, session: Session, name: Name, owner: Owner) -> None:
         """Let a name find an owner, on behalf of a session; the oldest of too many goes."""
-        owners = self._found.setdefault(name, [])
-        if owner not in owners:
-            owners.append(owner)
-            self._names.setdefault(session.id, []).append((name, owner))
-            del owners[:-MAX_OWNERS]
+        found = self._found.get(name)
+        if found is None:
+            self._found[name] = owner
+        elif isinstance(found, list):
+            if owner in found:
+                return
+            found.append(owner)
+            del found[:-MAX_OWNERS]
+        elif found is owner:
+            return
+        else:
+            self._found[name] = [found, owner]
+        self._names.setdefault(session.id, []).append(name)
 
     def get(self, name: Name) -> list[Owner]:
         """All that goes by a name."""
-        return self._found.get(name, [])
+        found = self._found.get(name)
+        if found is None:
+            return []
+        return found if isinstance(found, list) else [found]
 
     def forget(self, session: Session) -> None:
         """Take away all that was added on behalf of a session."""
-        for name, owner in self._names.pop(session.id, ()):
-            owners = self._found.get(name)
-            if owners and owner in owners:
-                owners.remove(owner)
-            if not owners:
+        for name in self._names.pop(session.id, ()):
+            left = [owner for owner in self.get(name) if _session_of(owner) is not session]
+            if len(left) > 1:
+                self._found[name] = left
+            elif left:
+                self._found[name] = left[0]
+            else:
                 self._found.pop(name, None)
+
+
+def _session_of(owner: object) -> object:
+    return owner.session if isinstance(owner, Point) else owner
 
 
 class Memory:

@@ -93,9 +93,13 @@ class Question:
         return [self.plain(text) for text in quotes.opening_texts(self.call.messages)]
 
     def session_declared(self, id: str) -> Session | None:
-        """The session that a declared id names."""
+        """The session that a declared id names: by a name of the client's own, or by ours."""
         sessions = self.memory.declared.get((self.declared_scope, id))
-        return sessions[-1] if sessions else None
+        if sessions:
+            return sessions[-1]
+        known = self.memory.get(id)
+        is_ours = known is not None and known.scope == self.client.scope
+        return known if is_ours or self.settings.trust_ids_across_credentials else None
 
     def chains_of_run(self, run: str) -> list[Session]:
         """The sessions of a declared run, the oldest first."""

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import yaml
+
 from callerid import parse, settings
 from callerid.settings import Configuration, Settings
 from callerid.switchboard import Switchboard, Turn

@@ -22,6 +22,7 @@ import zstandard
 from google import genai
 from google.genai import errors as gemini_errors
 from google.genai import types as gemini
+
 from lab import (
     Answer,
     Asked,

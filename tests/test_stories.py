@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 import story as reader
 from callerid.turn import Dialect
 from story import Told

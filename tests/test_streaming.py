@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from lab import Asked, FakeProvider, Proxy
 
 DEADLINE_SECONDS = 10.0  # never waited for, unless streaming is broken

@@ -13,7 +13,6 @@ from rich.console import Console
 from callerid import __version__, identify_command, launch, traces
 from callerid.tree import branches, draw
 
-
 UNBROKEN = 10_000  # columns: where nobody looks at a window, one line stays one line
 
 

@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from callerid import calls, settings
 from callerid.calls import RecordedCall
 from callerid.identify_command import answer
 from callerid.reidentify import Identified, reidentify
-from rich.console import Console
-from rich.table import Table
 
 PARTS = ("corpora/sessions.jsonl.xz", "captures", "eval/score.py", "eval/perturb.py",
          "eval/from_captures.py")  # fmt: skip

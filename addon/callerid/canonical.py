@@ -3,7 +3,8 @@
 Dropped, because real clients change them between two sendings of the same history: cache markers,
 tool ids (clients invent them), thinking and signatures (never part of a message here), blocks that
 the client injects (`injected_blocks` of config/clients.yaml), string-or-list shape, whitespace,
-unicode forms and typographic quotes, the order and spacing of tool arguments, system messages.
+unicode forms and typographic quotes, the order and spacing of tool arguments, where a model's text
+is cut, system messages.
 """
 
 from __future__ import annotations
@@ -45,8 +46,23 @@ def units_of(role: Role, parts: Iterable[Part], injected: Injected) -> tuple[Uni
     """The units of one message; () for system messages and for messages that say nothing."""
     if role is Role.SYSTEM:
         return ()
-    units = (_unit(role, part, injected) for part in parts)
-    return tuple(unit for unit in units if unit is not None)
+    units = [unit for part in parts if (unit := _unit(role, part, injected)) is not None]
+    return tuple(joined(units))
+
+
+def joined(units: list[Unit]) -> list[Unit]:
+    """The units with a model's words that follow one another as one.
+
+    Where a text is cut is the provider's and the client's affair: citations cut it, and clients
+    of Gemini keep the chunks of a stream.
+    """
+    whole: list[Unit] = []
+    for unit in units:
+        if unit.letters and whole and whole[-1].letters:
+            whole[-1] = _letters(whole[-1].letters + unit.letters)
+        else:
+            whole.append(unit)
+    return whole
 
 
 def in_order(messages: Iterable[Message]) -> list[Unit]:
@@ -78,6 +94,8 @@ def _settled(results: list[Unit]) -> list[Unit]:
 def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
     if isinstance(part, Text):
         said = plain(part.text, injected)
+        if role is Role.ASSISTANT and said:
+            return _letters(said.replace(" ", ""))
         return Unit(role, digest(role, said), len(said)) if said else None
     if isinstance(part, ToolCall):
         asked = arguments_text(part.arguments, injected)
@@ -86,6 +104,10 @@ def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
         said = plain(part.text, injected)
         return Unit(Role.TOOL, digest("result", said), len(said), is_tool_result=True)
     return Unit(role, digest(role, part.type, part.content.hex()), len(part.content))
+
+
+def _letters(said: str) -> Unit:
+    return Unit(Role.ASSISTANT, digest(Role.ASSISTANT, said), len(said), letters=said)
 
 
 def arguments_text(arguments: object, injected: Injected) -> str:

@@ -37,6 +37,11 @@ class History(msgspec.Struct, frozen=True):
         """What the model said, with its places."""
         return [(at, unit) for at, unit in enumerate(self.units) if unit.role is Role.ASSISTANT]
 
+    def joined(self) -> History:
+        """The history with a model's messages that follow one another as one."""
+        units = canonical.joined(list(self.units))
+        return self if len(units) == len(self.units) else _of(self.start, units)
+
 
 def beginning(scope: str) -> Link:
     """The name of the empty history of one scope."""
@@ -45,8 +50,11 @@ def beginning(scope: str) -> Link:
 
 def trace(start: Link, messages: Iterable[Message]) -> History:
     """The history that some messages make, going on from `start`."""
-    units = tuple(canonical.in_order(messages))
-    return History(start, units, tuple(extend(start, units)))
+    return _of(start, canonical.in_order(messages))
+
+
+def _of(start: Link, units: list[Unit]) -> History:
+    return History(start, tuple(units), tuple(extend(start, units)))
 
 
 def extend(link: Link, units: Iterable[Unit]) -> list[Link]:

@@ -52,7 +52,26 @@ class Question:
 
     @cached_property
     def history(self) -> History:
-        """What was said. With only what is new, it goes on from the reply that the call names."""
+        """What was said.
+
+        With only what is new, it goes on from the reply that the call names. Words of the model in
+        several messages in a row are one text if more of what was said is known so.
+        """
+        cut = self._history()
+        joined = cut.joined()
+        return cut if joined is cut or self._unknown(joined) >= self._unknown(cut) else joined
+
+    def _unknown(self, history: History) -> int:
+        """How many characters of a history come after the last point of a live session."""
+        weight = 0
+        for link, unit in zip(reversed(history.links), reversed(history.units), strict=True):
+            points = self.memory.points.get(link)
+            if any(self.memory.is_live(point.session, self.now) for point in points):
+                break
+            weight += unit.weight
+        return weight
+
+    def _history(self) -> History:
         whole = histories.trace(histories.beginning(self.client.scope), self.call.messages)
         if self.answered is None or self.answered.link in whole.links:
             return whole

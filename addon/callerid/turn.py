@@ -97,12 +97,14 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     """One thing that was said, without how it was sent: the atom of history.
 
     `digest` is 16 bytes; `weight` is how many characters were said (short ones prove little).
+    `letters` are the words of a model without spaces: the next message may go on with them.
     """
 
     role: Role
     digest: bytes
     weight: int
     is_tool_result: bool = False
+    letters: str = ""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -118,8 +120,9 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The words of the message, a line break between parts."""
-        return "\n".join(part.text for part in self.parts if isinstance(part, Text))
+        """The words of the message; a model's parts go on in the middle of a sentence."""
+        between = "" if self.role is Role.ASSISTANT else "\n"
+        return between.join(part.text for part in self.parts if isinstance(part, Text))
 
 
 class Client(msgspec.Struct, frozen=True):

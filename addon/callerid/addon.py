@@ -49,6 +49,7 @@ class CallerId:
         self._recorder: Recorder | None = None
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
         self._refused_ports: frozenset[int] = frozenset()
+        self._is_running = False
 
     # Options are text and are read in configure: mitmproxy drops an addon without a word when an
     # option of another type has a bad value.
@@ -66,7 +67,13 @@ class CallerId:
         try:
             self._set_up(ctx.options.callerid_config, ctx.options.callerid_db)
         except (settings.BadSetting, traces.BadDatabase) as error:
-            raise exceptions.OptionsError(f"callerid: {error}") from None  # type: ignore[no-untyped-call]
+            self._refuse(f"callerid: {error}")
+
+    def _refuse(self, complaint: str) -> None:
+        """Stop mitmproxy while it starts, by an error in one line; later refuse the new option."""
+        if self._is_running:
+            raise exceptions.OptionsError(complaint)  # type: ignore[no-untyped-call]
+        log.error(complaint)  # mitmproxy ends when an error is logged before it runs
 
     def _set_up(self, config: str, database: str) -> None:
         configuration = settings.load(str(Path(config).expanduser()) if config else "")
@@ -87,8 +94,11 @@ class CallerId:
 
     def running(self) -> None:
         """Learn which ports are ours, and say that we are there."""
+        self._is_running = True
         with self.guard("running"):
             self._refused_ports = self._own_ports()
+            if self.desk is None:
+                return
             where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
             log.info("callerid: identifying LLM calls; traces in %s", where)
 

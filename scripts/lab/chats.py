@@ -70,6 +70,9 @@ class Chat(Protocol):
     def give(self, wishes: list[Wish], results: list[str]) -> Said:
         """Tell the model what the tools it wished for have said."""
 
+    def close(self) -> None:
+        """End the client's connections."""
+
 
 class Anthropic:
     """Messages: https://docs.anthropic.com/en/api/messages."""
@@ -102,6 +105,9 @@ class Anthropic:
             for wish, result in zip(wishes, results, strict=True)
         ]
         return self._say({"role": "user", "content": blocks})
+
+    def close(self) -> None:
+        self._client.close()
 
     def _say(self, message: Any) -> Said:
         self._messages.append(message)
@@ -139,6 +145,9 @@ class OpenAIChat:
             {"role": "tool", "tool_call_id": wish.id, "content": result}
             for wish, result in zip(wishes, results, strict=True)
         )
+
+    def close(self) -> None:
+        self._client.close()
 
     def _say(self, messages: Any) -> Said:
         self._messages += messages
@@ -200,6 +209,9 @@ class OpenAIResponses:
             ]
         )
 
+    def close(self) -> None:
+        self._client.close()
+
     def _say(self, items: list[Any]) -> Said:
         call: dict[str, Any] = self._call | {"input": items}
         if self._previous:
@@ -247,6 +259,9 @@ class Gemini:
                 for wish, result in zip(wishes, results, strict=True)
             ]
         )
+
+    def close(self) -> None:
+        self._client.close()
 
     def _say(self, parts: list[gemini.Part]) -> Said:
         self._contents.append(gemini.Content(role="user", parts=parts))

@@ -195,6 +195,8 @@ def play(path: Path, console: Console, *, keeps: bool) -> int:
         with Proxy(ADDON, provider=provider, options=options) as proxy:
             cast = Cast(lambda headers=None: Line(proxy.ca_file, proxy.url, headers=headers or {}))
             cast.play()
+            for talk in cast.talks:
+                talk.chat.close()
     wrong = mistakes(cast.talks) or record_mistakes(path, cast.talks)
     database = traces.open_database(path)
     console.print(draw(branches(database)))

@@ -84,9 +84,7 @@ class CallerId:
         if configuration.settings.record.enabled:
             self._digest_key = restore(path, switchboard, self.guard, time.time())
             record = configuration.settings.record
-            self._recorder = Recorder(
-                path, record.queue_size, record.flush_seconds, self.guard.note_times
-            )
+            self._recorder = Recorder(path, record.queue_size, record.flush_seconds, self.guard)
         stamping = configuration.settings.stamp.enabled
         stamper = Stamper(configuration.providers, configuration.profiles, sets=stamping)
         self.configuration = configuration

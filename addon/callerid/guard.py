@@ -44,14 +44,10 @@ class Guard:
             )  # fmt: skip
 
     def note(self, kind: str, words: str, times: int = 1) -> None:
-        """Count something that is not our fault, and say it once."""
+        """Count something that is not our fault, and say it once. Any thread may call this."""
         self.counts[kind] += times
         if self._is_new(kind, ""):
             log.warning("callerid: %s (counted as %s; this is said once)", words, kind)
-
-    def note_times(self, kind: str, times: int, words: str) -> None:
-        """Count something several times over; other threads call this."""
-        self.note(kind, words, times)
 
     def _is_new(self, stage: str, kind: str) -> bool:
         if (stage, kind) in self._said or len(self._said) >= MAX_KINDS:

@@ -9,12 +9,12 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from callerid import rows
+from callerid.guard import Guard
 from callerid.rows import Entry, Row, State
 from callerid.traces import BadDatabase, open_database
 
@@ -24,21 +24,19 @@ BATCH = 200  # rows a transaction: sqlite-utils is as fast from 10 on; a crash c
 KNOWN = 20_000  # ids of messages, and sessions' newest calls, that need not be looked up again
 RETRY_SECONDS = 2.0  # after a failure the next batch waits; the queue holds meanwhile
 
-Report = Callable[[str, int, str], None]  # what happened, to how many records, in words
-
 
 class Recorder:
     """Takes entries from the proxy's loop without waiting, and writes them in a thread of its own.
 
-    What cannot be written is dropped and reported; as soon as the file can be written again,
-    recording goes on.
+    What cannot be written is dropped, counted and said by the guard; as soon as the file can be
+    written again, recording goes on.
     """
 
-    def __init__(self, path: Path, queue_size: int, flush_seconds: float, report: Report) -> None:
+    def __init__(self, path: Path, queue_size: int, flush_seconds: float, guard: Guard) -> None:
         self.path = path
         self._queue: queue.Queue[Entry | None] = queue.Queue(queue_size)
         self._flush_seconds = flush_seconds
-        self._report = report
+        self._guard = guard
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="callerid-record", daemon=True)
         self._thread.start()
@@ -65,18 +63,30 @@ class Recorder:
             pass  # the thread sees that it is closing as soon as it has written its batch
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self._report("dropped", self.depth, f"{self.path}: not written in time at the end")
+            self._guard.note("dropped", f"{self.path}: not written in time at the end", self.depth)
 
     def _run(self) -> None:
         writer = Writer(self.path)
         while batch := self._batch():
             entries = [entry for entry in batch if entry is not None]
-            if entries and (trouble := writer.write(entries)):
-                self._report("dropped", len(entries), trouble)
+            if entries and (trouble := self._write(writer, entries)):
+                self._guard.note("dropped", trouble, len(entries))
                 self._is_closing.wait(RETRY_SECONDS)
             if None in batch or (self._is_closing.is_set() and self._queue.empty()):
                 break
         writer.close()
+
+    def _write(self, writer: Writer, entries: list[Entry]) -> str:
+        """Write some entries; one by one, should one of them spoil the batch."""
+        with self._guard("write"):
+            return writer.write(entries)
+        if len(entries) == 1:
+            return f"{self.path}: a record could not be written"
+        troubles = [self._write(writer, [entry]) for entry in entries]
+        lost = [trouble for trouble in troubles if trouble]
+        if lost:
+            self._guard.note("dropped", lost[0], len(lost))
+        return ""
 
     def _batch(self) -> list[Entry | None]:
         """The entries of one transaction: those that come within the flush time, at least one."""
@@ -113,6 +123,9 @@ class Writer:
         except (sqlite3.Error, OSError, BadDatabase) as error:
             self.close()
             return f"{self._path}: {error}"
+        except BaseException:
+            self.close()
+            raise
         return ""
 
     def close(self) -> None:

@@ -62,6 +62,19 @@ class Said(NamedTuple):
     row: Row
 
 
+def storable(row: Row) -> Row:
+    """A row as SQLite takes it: no half characters, no number beyond 64 bits (that is unknown)."""
+    return {name: _storable(value) for name, value in row.items()}
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and value.bit_length() > 63:
+        return None
+    return value
+
+
 def secrets_of(entry: Entry) -> tuple[str, ...]:
     """What must not be written down of a call."""
     return credentials.secrets_in(entry.request.headers, entry.request.path)
@@ -143,7 +156,7 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
     ):
         kept = prompt(raw, text, hidden)
         row[name] = kept.id if kept else None
-    return {**row, **outcome_row(entry)}
+    return storable({**row, **outcome_row(entry)})
 
 
 def outcome_row(entry: Entry) -> Row:
@@ -152,7 +165,7 @@ def outcome_row(entry: Entry) -> Row:
     reply = entry.reply or Reply()
     usage = reply.usage
     said = entry.error or reply.error_message
-    return {
+    outcome: Row = {
         "state": entry.state,
         "status": entry.status,
         "error_type": reply.error or None,
@@ -170,6 +183,7 @@ def outcome_row(entry: Entry) -> Row:
         "usage": usage.raw.decode() or None,
         "reply_bytes": entry.reply_bytes,
     }
+    return storable(outcome)
 
 
 def _shown(text: str, hidden: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,18 +53,30 @@ def open_database(path: Path) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000)
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = normal")
-        database = Database(connection)
-        schema.apply(database)
-        _refuse_newer(database, path)
     except (OSError, sqlite3.Error) as error:
         raise BadDatabase(f"{path}: cannot be used as traces.db: {error}") from None
+    try:
+        return _prepared(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise BadDatabase(f"{path}: cannot be used as traces.db: {error}") from None
+    except BadDatabase:
+        connection.close()
+        raise
+
+
+def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    database = Database(connection)
+    schema.apply(database)
+    _refuse_newer(database, path)
     return database
 
 
 def _refuse_newer(database: Database, path: Path) -> None:
-    ours = {migration.name for migration in schema.pending(Database(memory=True))}
+    with closing(Database(memory=True)) as empty:
+        ours = {migration.name for migration in schema.pending(empty)}
     foreign = {migration.name for migration in schema.applied(database)} - ours
     if foreign:
         raise BadDatabase(

@@ -13,6 +13,10 @@ _any = msgspec.json.Decoder()
 _sorted = msgspec.json.Encoder(order="sorted")
 
 
+# What msgspec says of bytes that it cannot read; the stdlib can read some of them.
+_UNREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class NotJSON(ValueError):
     """The bytes are not JSON of the expected shape."""
 
@@ -21,7 +25,7 @@ def decode(raw: bytes) -> object:
     """Read one JSON value; lone surrogates, which msgspec refuses, are read by the stdlib."""
     try:
         return _any.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREAD:
         return _decode_leniently(raw)
 
 
@@ -29,7 +33,7 @@ def members(raw: bytes) -> dict[str, bytes]:
     """Split an object into its members, each still JSON, in the order sent."""
     try:
         return {name: bytes(value) for name, value in _members.decode(raw).items()}
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREAD:
         value = _decode_leniently(raw)
         if not isinstance(value, dict):
             raise NotJSON(f"expected a JSON object, got {type(value).__name__}") from None
@@ -40,7 +44,7 @@ def items(raw: bytes) -> list[bytes]:
     """Split an array into its items, each still JSON."""
     try:
         return [bytes(value) for value in _items.decode(raw)]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREAD:
         value = _decode_leniently(raw)
         if not isinstance(value, list):
             raise NotJSON(f"expected a JSON array, got {type(value).__name__}") from None

@@ -1,0 +1,321 @@
+"""traces.db may be locked, missing, read-only or full: nothing waits for it, and it goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from callerid import rows, traces
+from callerid.guard import Guard
+from callerid.record import Recorder
+from callerid.rows import Entry, State
+from callerid.turn import (
+    Because,
+    Call,
+    Client,
+    Dialect,
+    Identity,
+    Message,
+    Reply,
+    Request,
+    Role,
+    Text,
+    Timing,
+    Usage,
+)
+
+DEADLINE_SECONDS = 10.0
+NOBODY = 65534
+
+
+@pytest.fixture
+def guard() -> Guard:
+    return Guard()
+
+
+def drops(guard: Guard) -> int:
+    """Wait until a record was dropped, and say how many there are."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not guard.counts["dropped"] and time.monotonic() < deadline:
+        pass
+    return guard.counts["dropped"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "traces.db"
+
+
+@contextmanager
+def recorder(
+    path: Path, guard: Guard, queue_size: int = 1000, flush_seconds: float = 0.01
+) -> Iterator[Recorder]:
+    recorder = Recorder(path, queue_size, flush_seconds, guard)
+    try:
+        yield recorder
+    finally:
+        recorder.close(DEADLINE_SECONDS)
+
+
+def message(text: str, role: Role = Role.USER) -> Message:
+    raw = b'{"role":"%s","content":"%s"}' % (role.encode(), text.encode())
+    return Message(role, (Text(text),), raw)
+
+
+def entry(id: str, *texts: str, state: State = State.OK, **more: Any) -> Entry:
+    """A call that said some texts, and was answered."""
+    client = Client("scope", "connection", "127.0.0.1", "test/1")
+    request = Request(
+        "POST", "https", "llm.example", 443, "/v1/messages", more.pop("headers", ()), b"{}", client
+    )
+    said = tuple(message(text) for text in texts or ("Hello",))
+    answer = Reply(messages=(message(f"Answer to {id}", Role.ASSISTANT),), usage=Usage(1, 2))
+    session = more.pop("session", "sess_1")
+    began = 1000.0 + len(texts)
+    return Entry(
+        id=id,
+        request=request,
+        call=Call(Dialect.ANTHROPIC, "m", False, "", (), said),
+        identity=Identity(session, "agent_1", session, Because.NEW, 0.9, "an opening"),
+        provider="",
+        edits=(),
+        timing=Timing(began, None, None if state is State.IN_FLIGHT else began + 1),
+        state=state,
+        **{"reply": None if state is State.IN_FLIGHT else answer} | more,
+    )
+
+
+def on_record(path: Path, query: str = "select id, state from calls order by id") -> list[Any]:
+    with closing(Database(path)) as database:
+        return [tuple(row.values()) for row in database.query(query)]
+
+
+def test_a_call_is_there_while_it_is_under_way_and_once_it_has_ended(
+    path: Path, guard: Guard
+) -> None:
+    with recorder(path, guard) as first:
+        first.put(entry("c1", state=State.IN_FLIGHT))
+    under_way = on_record(path)
+    with recorder(path, guard) as second:
+        second.put(entry("c1"))
+
+    assert under_way == [("c1", "in_flight")]
+    assert on_record(path) == [("c1", "ok")]
+
+
+def test_each_message_is_stored_once_and_each_call_only_what_it_adds(
+    path: Path, guard: Guard
+) -> None:
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1", "one"))
+        at_work.put(entry("c2", "one", "two"))
+        at_work.put(entry("c3", "one", "two", "three"))
+
+    assert on_record(path, "select text from messages where role = 'user'") == [
+        ("one",),
+        ("two",),
+        ("three",),
+    ]
+    own = "select call_id, position from call_messages where not is_reply order by call_id"
+    assert on_record(path, own) == [("c1", 0), ("c2", 1), ("c3", 2)]
+
+
+def test_a_transcript_is_the_newest_call_with_its_reply(path: Path, guard: Guard) -> None:
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1", "one"))
+        at_work.put(entry("c2", "one", "Answer to c1", "two"))
+
+    transcript = "select text from conversation where session_id = 'sess_1' order by position"
+    assert on_record(path, transcript) == [("one",), ("Answer to c1",), ("two",), ("Answer to c2",)]
+
+
+def test_while_another_process_holds_the_file_nothing_is_lost_and_nobody_waits(
+    path: Path, guard: Guard
+) -> None:
+    with recorder(path, guard):
+        pass
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        recorder(path, guard) as at_work,
+    ):
+        other.execute("begin immediate")
+        assert all(at_work.put(entry(f"c{number}")) for number in range(5))
+        other.execute("rollback")
+
+    assert len(on_record(path)) == 5
+    assert not guard.counts
+
+
+def test_a_full_queue_says_no_at_once(path: Path, guard: Guard) -> None:
+    with recorder(path, guard):
+        pass
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        recorder(path, guard, queue_size=3) as at_work,
+    ):
+        other.execute("begin immediate")
+        taken = [at_work.put(entry(f"c{number}")) for number in range(300)]
+        other.execute("rollback")
+
+    assert not all(taken)
+    assert len(on_record(path)) == sum(taken)
+
+
+def test_a_file_held_for_too_long_costs_the_batch_and_recording_goes_on(
+    path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(traces, "BUSY_MILLISECONDS", 50)
+    with recorder(path, guard):
+        pass
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        recorder(path, guard) as at_work,
+    ):
+        other.execute("begin immediate")
+        at_work.put(entry("lost"))
+        assert drops(guard) == 1
+        other.execute("rollback")
+        at_work.put(entry("kept"))
+
+    assert "locked" in caplog.text
+    assert on_record(path) == [("kept", "ok")]
+
+
+def test_a_deleted_file_is_made_anew(path: Path, guard: Guard) -> None:
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("before", state=State.IN_FLIGHT))
+        while not path.exists() or not on_record_or_nothing(path):
+            pass
+        for file in path.parent.glob("traces.db*"):
+            file.unlink()
+        at_work.put(entry("before"))
+        at_work.put(entry("after"))
+
+    assert on_record(path) == [("after", "ok"), ("before", "ok")]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def on_record_or_nothing(path: Path) -> list[Any]:
+    try:
+        return on_record(path)
+    except sqlite3.OperationalError:
+        return []
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere; be somebody who may not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_written_costs_the_record_until_it_may(
+    tmp_path: Path, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+    path = folder / "traces.db"
+    with as_nobody():
+        path.write_bytes(b"")
+        path.chmod(0o400)
+        with recorder(path, guard) as at_work:
+            at_work.put(entry("lost"))
+            assert drops(guard) == 1
+            path.chmod(0o600)
+            at_work.put(entry("kept"))
+
+    assert f"{path}: cannot be used as traces.db" in caplog.text
+    assert "Permission denied" in caplog.text
+    assert on_record(path) == [("kept", "ok")]
+
+
+def test_a_full_disk_costs_the_record_until_there_is_room(
+    path: Path, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("first"))
+        while not path.exists() or not on_record_or_nothing(path):
+            pass
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+        try:
+            at_work.put(entry("lost", "x" * 1_000_000))
+            assert drops(guard) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        at_work.put(entry("kept"))
+
+    assert "disk" in caplog.text
+    assert [id for id, _ in on_record(path)] == ["first", "kept"]
+
+
+def test_numbers_and_letters_that_sqlite_does_not_know_are_stored_as_unknown(
+    path: Path, guard: Guard
+) -> None:
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1", reply=Reply(model="\ud800m", usage=Usage(1 << 70, 2))))
+
+    columns = "select response_model, input_tokens, output_tokens from calls"
+    assert on_record(path, columns) == [("?m", None, 2)]
+    assert not guard.counts
+
+
+def test_a_bug_in_one_record_costs_that_record_only(
+    path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_row = rows.call_row
+
+    def fail_for_one(entry: Entry, *more: Any) -> rows.Row:
+        if entry.id == "bad":
+            raise ZeroDivisionError
+        return call_row(entry, *more)
+
+    monkeypatch.setattr(rows, "call_row", fail_for_one)
+    with recorder(path, guard, flush_seconds=3600) as at_work:
+        for id in ("ok1", "bad", "ok2"):
+            at_work.put(entry(id))
+
+    assert guard.counts["dropped"] == 1
+    assert [id for id, _ in on_record(path)] == ["ok1", "ok2"]
+
+
+def test_a_file_of_a_newer_callerid_is_left_alone(path: Path) -> None:
+    with closing(traces.open_database(path)) as database:
+        database.conn.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at)"
+            " values ('callerid', 'm999_from_the_future', '')"
+        )
+        database.conn.commit()
+
+    with pytest.raises(traces.BadDatabase, match="m999_from_the_future"):
+        traces.open_database(path)
+
+
+def test_a_credential_that_stands_in_a_message_is_masked_there_too(
+    path: Path, guard: Guard
+) -> None:
+    key = "sk-planted-in-a-message-123"
+    with recorder(path, guard) as at_work:
+        headers = (("authorization", f"Bearer {key}"),)
+        at_work.put(entry("c1", f"My key is {key}", headers=headers))
+
+    assert key.encode() not in path.read_bytes()

@@ -1,8 +1,9 @@
 """History: the longest prefix of what was said that a live session has reached.
 
 A call that goes on from where a session stands continues it. One that leaves an earlier point
-with something else is a fork. The same call again is a retry. What is shared must hold something
-that the model said: two conversations may open with the same words.
+with something else is a fork. The same call again is a retry, unless the client is searching a
+tree: then it is another branch. What is shared must hold something that the model said: two
+conversations may open with the same words.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _counts(point: Point, history: History, at: int, agent_id: str) -> bool:
 def _again(point: Point) -> Way:
     if point.state is State.FAILED:
         return Way.RETRY if point.before is None or _leads(point) else Way.FORK
-    return Way.AGAIN if point.next is None else Way.FORK
+    return Way.FORK if point.next is not None or point.session.is_searched else Way.AGAIN
 
 
 def is_on_path(point: Point) -> bool:

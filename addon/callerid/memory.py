@@ -70,12 +70,13 @@ class Session:
     is the plain text of the newest messages up to its newest reply, and `ends_in_text` says that
     this reply has words. `errands` are the newest texts that its model gave to tools. `messages`
     is how many messages of people and models the newest history has, with its reply. `head` is
-    the newest point, `asked` the digest of what was asked last.
+    the newest point, `asked` the digest of what was asked last. `is_searched` says that the client
+    asks calls again that were answered and gone on from: it looks for other ways on.
     """
 
     __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
-                 "has_declared_id", "head", "id", "messages", "parent_id", "relation", "root_id",
-                 "said", "scope", "seen", "tail")  # fmt: skip
+                 "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
+                 "relation", "root_id", "said", "scope", "seen", "tail")  # fmt: skip
 
     def __init__(self, id: str, client: Client, now: float) -> None:
         self.id = id
@@ -91,6 +92,7 @@ class Session:
         self.head: Point | None = None
         self.asked = b""
         self.has_declared_id = False
+        self.is_searched = False
         self.said: list[int] = []
         self.given: frozenset[int] = frozenset()
         self.tail = ""

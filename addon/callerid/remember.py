@@ -40,6 +40,7 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
         session.given = frozenset(histories.key(scope, unit) for _, unit in history.model_units())
     else:
         _hear(session, history, before, memory)
+        _notice_search(session, history, before)
     depth = len(history.units) + (before.depth if before and before.link == history.start else 0)
     point = Point(session, history.end, depth, before, is_reply=False)
     if before is not None:
@@ -48,6 +49,14 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
             before.before.next = before
     memory.points.add(session, history.end, point)
     return point
+
+
+def _notice_search(session: Session, history: History, before: Point) -> None:
+    """A fork that asks an earlier call again, word for word, is a step of a search."""
+    origin = before.session
+    if origin is not session:
+        asks_again = not before.is_reply and before.link == history.end
+        origin.is_searched = session.is_searched = origin.is_searched or asks_again
 
 
 def _hear(session: Session, history: History, before: Point, memory: Memory) -> None:

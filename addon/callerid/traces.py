@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,17 +52,14 @@ def open_database(path: Path) -> Database:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000)
+        with ExitStack() as undo:
+            connection = sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000)
+            undo.callback(connection.close)
+            database = _prepared(connection, path)
+            undo.pop_all()
     except (OSError, sqlite3.Error) as error:
         raise BadDatabase(f"{path}: cannot be used as traces.db: {error}") from None
-    try:
-        return _prepared(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise BadDatabase(f"{path}: cannot be used as traces.db: {error}") from None
-    except BadDatabase:
-        connection.close()
-        raise
+    return database
 
 
 def _prepared(connection: sqlite3.Connection, path: Path) -> Database:

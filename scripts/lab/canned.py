@@ -1,0 +1,143 @@
+"""A provider that looks at nothing: it answers each turn by its name, as fast as it can.
+
+It reads a call's headers and counts the bytes of its body; the reply is made of the turn's name,
+so whoever writes a conversation knows beforehand what the model will have said in it. It runs in
+a process of its own: `python -m lab.canned` prints the port, and ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+TURN = b"x-turn"  # the header that names the turn, as 17-3: the fourth of conversation 17
+EVENT_STREAM = b"text/event-stream"  # in `accept`: asks for the reply in events
+PAUSE_SECONDS = 0.005  # between the events of a stream
+_END = b"\r\n\r\n"
+
+
+class CannedProvider:
+    """Serves on loopback while the `with` block lasts."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "lab.canned"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout
+        self.port = int(self._process.stdout.readline())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.communicate()
+
+
+def content(turn: str) -> str:
+    """What the model says in a turn, as JSON: some words, and a tool that it wants to be run."""
+    said = f"Part {turn} comes next, since the one before it does not say what was asked for."
+    return (
+        f'[{{"type":"text","text":"{said}"}},{{"type":"tool_use","id":"{tool_id(turn)}",'
+        f'"name":"read_part","input":{{"path":"notes/part-{turn}.md"}}}}]'
+    )
+
+
+def tool_id(turn: str) -> str:
+    """The id of the tool call in a turn."""
+    return f"toolu_{turn.replace('-', 'x'):0>24}"
+
+
+def message(turn: str) -> bytes:
+    """The whole reply of a turn, as Anthropic's Messages writes it."""
+    return (
+        f'{{"id":"msg_{turn}","type":"message","role":"assistant","model":"claude-bench",'
+        f'"content":{content(turn)},"stop_reason":"tool_use","stop_sequence":null,'
+        '"usage":{"input_tokens":500,"output_tokens":50}}'
+    ).encode()
+
+
+def events(turn: str) -> list[bytes]:
+    """The reply of a turn in server-sent events."""
+    opened = message(turn).decode().replace(content(turn), "[]").replace('"tool_use"', "null")
+    datas = [
+        f'{{"type":"message_start","message":{opened}}}',
+        '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
+        *(_delta(word) for word in f"Part {turn} is what I was looking for.".split()),
+        '{"type":"content_block_stop","index":0}',
+        '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}',
+        '{"type":"message_stop"}',
+    ]
+    return [f"event: {data[9 : data.index('"', 9)]}\ndata: {data}\n\n".encode() for data in datas]
+
+
+def _delta(word: str) -> str:
+    delta = f'{{"type":"text_delta","text":"{word} "}}'
+    return f'{{"type":"content_block_delta","index":0,"delta":{delta}}}'
+
+
+class _Connection(asyncio.Protocol):
+    """One connection; a call is answered as soon as its last byte has come."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._missing = 0
+        self._fields: dict[bytes, bytes] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if not self._fields:
+            self._head += data
+            head, end, data = self._head.partition(_END)
+            if not end:
+                return
+            self._head = b""
+            self._fields = fields(head)
+            self._missing = int(self._fields[b"content-length"])
+        self._missing -= len(data)
+        if self._missing == 0:
+            asked, self._fields = self._fields, {}
+            self._answer(asked[TURN].decode(), asked.get(b"accept", b""))
+
+    def _answer(self, turn: str, accept: bytes) -> None:
+        if accept == EVENT_STREAM:
+            self._streaming = asyncio.ensure_future(self._stream(turn))
+            return
+        body = message(turn)
+        self._transport.write(_head(b"application/json", b"content-length: %d" % len(body)) + body)
+
+    async def _stream(self, turn: str) -> None:
+        self._transport.write(_head(EVENT_STREAM, b"transfer-encoding: chunked"))
+        for event in events(turn):
+            self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+            await asyncio.sleep(PAUSE_SECONDS)
+        self._transport.write(b"0\r\n\r\n")
+
+
+def fields(head: bytes) -> dict[bytes, bytes]:
+    """The headers of a message, without its first line; names in lower case."""
+    lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    return {name.lower(): value.strip() for name, _, value in lines}
+
+
+def _head(content_type: bytes, length: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n%b\r\n\r\n" % (content_type, length)
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

@@ -1,0 +1,145 @@
+"""The load: connections that hold conversations through a proxy, one call after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lab import canned
+from lab.longtalks import Call, Shape, conversation
+
+KEY = "sk-bench-0123456789"
+ENOUGH = 1.5  # so many times the conversations of the last slice are written before the next
+_END = b"\r\n\r\n"
+_numbers = itertools.count(1)  # of conversations: no two of a run are alike
+
+
+class Wrong(Exception):
+    """The measurement is worth nothing; the message says why, in one line."""
+
+
+class Took(NamedTuple):
+    """Seconds from the first byte of a request to the first and the last of the reply's body."""
+
+    first: float
+    last: float
+
+
+class Connection:
+    """One connection to a proxy, and the conversation held on it."""
+
+    def __init__(self, proxy_port: int, provider_port: int, shape: Shape, *, streams: bool) -> None:
+        self.calls = 0
+        self.conversations = 0
+        self._proxy_port = proxy_port
+        self._host = b"127.0.0.1:%d" % provider_port
+        self._shape = shape
+        self._streams = streams
+        self._now: Iterator[Call] = iter(())
+        self._ready: deque[Iterator[Call]] = deque()
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._proxy_port)
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+    def prepare(self, conversations: int) -> None:
+        """Write some conversations, so that it need not be done in the time that is measured."""
+        while len(self._ready) < conversations:
+            number = next(_numbers)
+            self._ready.append(conversation(number, self._shape, streams=self._streams))
+
+    def next(self) -> Call:
+        call = next(self._now, None)
+        if call is None:
+            self.prepare(1)
+            self._now = self._ready.popleft()
+            self.conversations += 1
+            call = next(self._now)
+        self.calls += 1
+        return call
+
+    async def ask(self, call: Call) -> Took:
+        """Make one call, and read its reply to the end."""
+        began = time.perf_counter()
+        self._writer.writelines([self._head(call), call.body, call.end])
+        head = await self._reader.readuntil(_END)
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise Wrong(f"a reply was not 200, but {head.split(b'\r\n')[0].decode('latin-1')!r}")
+        said = canned.fields(head[: -len(_END)])
+        if self._streams:
+            first = await self._read_chunks()
+        else:
+            await self._reader.readexactly(int(said[b"content-length"]))
+            first = time.perf_counter()
+        return Took(first - began, time.perf_counter() - began)
+
+    def _head(self, call: Call) -> bytes:
+        accept = canned.EVENT_STREAM if self._streams else b"application/json"
+        return (
+            b"POST http://%b/v1/messages HTTP/1.1\r\nhost: %b\r\naccept: %b\r\n"
+            b"user-agent: bench\r\nx-api-key: %b\r\nanthropic-version: 2023-06-01\r\n%b: %b\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        ) % (
+            self._host, self._host, accept, KEY.encode(), canned.TURN, call.turn.encode(),
+            call.length,
+        )  # fmt: skip
+
+    async def _read_chunks(self) -> float:
+        """Read a body in chunks; returns when the first of them was there."""
+        first = 0.0
+        while size := int(await self._reader.readline(), 16):
+            first = first or time.perf_counter()
+            await self._reader.readexactly(size + 2)
+        await self._reader.readline()
+        return first
+
+
+@dataclass
+class Side:
+    """One proxy under load: its connections, and what was measured of them."""
+
+    connections: list[Connection]
+    seconds: float = 0.0
+    took: list[Took] = field(default_factory=list)
+
+    async def warm_up(self, seconds: float) -> None:
+        for connection in self.connections:
+            await connection.open()
+        await self._run(seconds)
+
+    async def measure(self, seconds: float) -> None:
+        began = time.perf_counter()
+        self.took += await self._run(seconds)
+        self.seconds += time.perf_counter() - began
+
+    async def close(self) -> None:
+        for connection in self.connections:
+            await connection.close()
+
+    @property
+    def rate(self) -> float:
+        return len(self.took) / self.seconds
+
+    async def _run(self, seconds: float) -> list[Took]:
+        """Let all connections talk for some time; each makes at least one call."""
+        held = [connection.conversations for connection in self.connections]
+        until = time.perf_counter() + seconds
+        took = await asyncio.gather(*(_talk(each, until) for each in self.connections))
+        for connection, before in zip(self.connections, held, strict=True):
+            connection.prepare(round(ENOUGH * (connection.conversations - before)) + 1)
+        return list(itertools.chain(*took))
+
+
+async def _talk(connection: Connection, until: float) -> list[Took]:
+    took = [await connection.ask(connection.next())]
+    while time.perf_counter() < until:
+        took.append(await connection.ask(connection.next()))
+    return took

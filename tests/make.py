@@ -1,0 +1,120 @@
+"""Builders that several tests share: requests, calls, replies, streams, with sensible defaults.
+
+What is said is told as in the stories: `[{"user": "Hello"}, {"assistant": "Hi!"}]`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+
+import story
+from callerid import canonical, parse, settings
+from callerid.messages import MessageReader
+from callerid.parse import ReplyReader
+from callerid.turn import Call, Client, Dialect, HeaderList, Message, Reply, Request
+
+PATHS = story.PATHS
+INJECTED = canonical.injected_pattern(
+    block.tag for block in settings.load().clients.injected_blocks
+)
+QUICK = hypothesis.settings(max_examples=100, deadline=None)
+HELLO = ({"user": "Hello"},)
+
+# Any JSON at all, in small.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def encoded(value: Any) -> bytes:
+    """A body as it goes over the wire."""
+    return json.dumps(value).encode()
+
+
+def body(
+    dialect: Dialect,
+    said: Iterable[dict[str, Any]] = HELLO,
+    system: str = "",
+    tools: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The body of a call."""
+    return story._BODIES[dialect](system, list(tools), list(said))
+
+
+def call(
+    dialect: Dialect,
+    said: Iterable[dict[str, Any]] = HELLO,
+    system: str = "",
+    tools: Iterable[str] = (),
+) -> Call:
+    """A call, as parsed."""
+    return read(PATHS[dialect], body(dialect, said, system, tools))
+
+
+def read(path: str, body: dict[str, Any]) -> Call:
+    """The call that a body makes at a path."""
+    call = parse.parse_call(path, encoded(body), MessageReader(INJECTED))
+    assert call is not None, f"{path} was not recognised"
+    return call
+
+
+def messages(dialect: Dialect, *said: dict[str, Any]) -> tuple[Message, ...]:
+    """The messages of a history."""
+    return call(dialect, said).messages
+
+
+def request(
+    headers: HeaderList = (),
+    body: dict[str, Any] | None = None,
+    path: str = PATHS[Dialect.ANTHROPIC],
+    host: str = "llm.example",
+) -> Request:
+    """A request as it came."""
+    raw = encoded(body if body is not None else story._BODIES[Dialect.ANTHROPIC]("", [], [*HELLO]))
+    return Request("POST", "https", host, 443, path, headers, raw, Client())
+
+
+def sse(*events: tuple[str, Any]) -> bytes:
+    """A stream of events (name, data): "" is no name, and data that is no text becomes JSON."""
+    written = []
+    for name, data in events:
+        text = data if isinstance(data, str) else json.dumps(data)
+        written.append((f"event: {name}\n" if name else "") + f"data: {text}\n\n")
+    return "".join(written).encode()
+
+
+def reply(
+    dialect: Dialect,
+    chunks: Iterable[bytes],
+    status: int = 200,
+    content_type: str = "",
+    encoding: str = "",
+) -> Reply:
+    """The reply that some bytes make, read as they come."""
+    reader = ReplyReader(dialect, content_type, encoding, MessageReader(INJECTED))
+    for chunk in chunks:
+        reader.feed(chunk)
+    return reader.finish(status)
+
+
+def chunks(data: bytes) -> st.SearchStrategy[list[bytes]]:
+    """Every way to cut some bytes into chunks."""
+    places = st.lists(st.integers(0, len(data)), max_size=12).map(sorted)
+    return places.map(
+        lambda cuts: [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
+    )
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    """Some bytes, one by one."""
+    return [data[at : at + 1] for at in range(len(data))]

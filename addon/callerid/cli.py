@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -108,10 +109,10 @@ def tree(db: Path | None) -> None:
 
 def _print_tree(path: Path, since: float, console: Console) -> None:
     try:
-        database = traces.open_database(path)
+        with closing(traces.open_database(path)) as database:
+            sessions = branches(database, since)
     except traces.BadDatabase as error:
         raise click.ClickException(str(error)) from None
-    sessions = branches(database, since)
     if not sessions:
         console.print(f"callerid: no LLM call was seen ({path})", highlight=False)
         return

@@ -76,7 +76,7 @@ def _read(source: Path, console: Console) -> tuple[list[RecordedCall], int]:
         broken += 1
         console.print(f"{source}:{line.number}: {line.trouble}", style="red", soft_wrap=True)
     if broken:
-        console.print(f"{broken} lines skipped", style="red")
+        console.print(f"{broken} line{'s' * (broken > 1)} skipped", style="red")
     return found, broken
 
 

@@ -12,11 +12,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 HOST = "127.0.0.1"  # mitmproxy's own default is every interface
 PORT = 8080
 START_SECONDS = 20.0
+READY = "callerid: identifying"  # what the addon says once it runs
+SILENT_SECONDS = 2.0  # a proxy that listens for so long and says nothing was told to be quiet
 STOP_SECONDS = 15.0
 
 _INSTALLED_SCRIPT = Path(__file__).parent / "script" / "main.py"
@@ -78,22 +79,24 @@ def run_around(
 
     The terminal is the command's; what the proxy says is shown when it ends, if it is a warning.
     """
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.NamedTemporaryFile() as said:
         proxy = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mitmdump")), "--quiet", *arguments],
+            [str(Path(sys.executable).with_name("mitmdump")), "--flow-detail", "0", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
             start_new_session=True,  # Ctrl-C is the command's
         )
         try:
-            _wait_until_listening(proxy, port, said)
+            _wait_until_listening(proxy, port, Path(said.name))
             return _run(command, variables)
         finally:
             proxy.terminate()
             proxy.wait(STOP_SECONDS)
-            said.seek(0)
-            sys.stderr.write("".join(line for line in said if "callerid" in line))
+            lines = [
+                line for line in _lines(Path(said.name)) if "callerid" in line and READY not in line
+            ]
+            sys.stderr.write("".join(line for line in lines if " Loading script " not in line))
 
 
 def _run(command: Sequence[str], variables: dict[str, str]) -> int:
@@ -110,13 +113,25 @@ def _run(command: Sequence[str], variables: dict[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _wait_until_listening(proxy: subprocess.Popen[bytes], port: int, said: IO[str]) -> None:
+def _wait_until_listening(proxy: subprocess.Popen[bytes], port: int, said: Path) -> None:
+    """Wait until the proxy runs: it listens a moment before a wrong setting ends it."""
     deadline = time.monotonic() + START_SECONDS
-    while proxy.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex((HOST, port)) == 0:
-                return
+    listens_since = None
+    while proxy.poll() is None and (now := time.monotonic()) < deadline:
+        if listens_since is None and _listens(port):
+            listens_since = now
+        is_silent = listens_since is not None and now - listens_since > SILENT_SECONDS
+        if is_silent or any(READY in line for line in _lines(said)):
+            return
         time.sleep(0.05)
-    said.seek(0)
-    raise CannotStart(f"the proxy did not start:\n{said.read()}")
+    raise CannotStart(f"the proxy did not start:\n{''.join(_lines(said))}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _lines(said: Path) -> list[str]:
+    return said.read_text("utf-8", "replace").splitlines(keepends=True)

@@ -6,6 +6,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 import brotli
 import pytest
@@ -25,6 +26,10 @@ def raw_deflate(body: bytes) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
+def br(body: bytes) -> bytes:
+    return brotli.compress(body, quality=5)
+
+
 def zstd(body: bytes) -> bytes:
     return zstandard.ZstdCompressor().compress(body)
 
@@ -42,12 +47,12 @@ PACKINGS: dict[str, tuple[str, Pack]] = {
     "gzip members": ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
     "deflate": ("deflate", zlib.compress),
     "raw deflate": ("deflate", raw_deflate),
-    "br": ("br", brotli.compress),
+    "br": ("br", br),
     "zstd": ("zstd", zstd),
     "zstd of unknown size": ("zstd", zstd_of_unknown_size),
     "zstd frames": ("zstd", lambda body: zstd(body[:9]) + zstd_of_unknown_size(body[9:])),
-    "gzip, then br": ("gzip, br", lambda body: brotli.compress(gzip.compress(body))),
-    "br, then gzip": ("br,gzip", lambda body: gzip.compress(brotli.compress(body))),
+    "gzip, then br": ("gzip, br", lambda body: br(gzip.compress(body))),
+    "br, then gzip": ("br,gzip", lambda body: gzip.compress(br(body))),
     "in capitals": (" GZip , Identity ", gzip.compress),
 }
 
@@ -127,21 +132,19 @@ def test_bytes_that_are_not_packed_as_they_say_are_refused(encoding: str) -> Non
     chunks=st.lists(st.binary(max_size=50), max_size=5),
 )
 def test_whatever_bytes_come_nothing_else_is_raised(encoding: str, chunks: list[bytes]) -> None:
-    try:
+    with suppress(BadEncoding):
         unpacked(encoding, chunks)
-    except BadEncoding as error:
-        assert str(error)  # noqa: PT017 - most bytes are refused, some are not
 
 
 MIB = 1 << 20
-ZEROS = bytes(64 * MIB)
+PEAK = 80 * MIB  # one slice unpacked, which is 32 MiB at most, and its copy
 BOMBS: dict[str, tuple[str, Pack]] = {
     "gzip": ("gzip", gzip.compress),
     "raw deflate": ("deflate", raw_deflate),
-    "br": ("br", lambda body: brotli.compress(body, quality=1)),
+    "br": ("br", br),
     "zstd": ("zstd", zstd),
     "gzip in gzip": ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
-    "br in gzip": ("br, gzip", lambda body: gzip.compress(brotli.compress(body, quality=1))),
+    "br in gzip": ("br, gzip", lambda body: gzip.compress(br(body))),
 }
 
 
@@ -150,7 +153,7 @@ def test_a_bomb_is_refused_before_it_has_filled_memory(
     encoding: str, pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "MAX_BODY_BYTES", MIB)
-    bomb = pack(ZEROS * 2)
+    bomb = pack(bytes(128 * MIB))
 
     tracemalloc.start()
     try:
@@ -160,7 +163,7 @@ def test_a_bomb_is_refused_before_it_has_filled_memory(
     finally:
         tracemalloc.stop()
 
-    assert peak < 80 * MIB
+    assert peak < PEAK
 
 
 def test_plain_bytes_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:

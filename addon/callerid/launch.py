@@ -93,10 +93,9 @@ def run_around(
         finally:
             proxy.terminate()
             proxy.wait(STOP_SECONDS)
-            lines = [
-                line for line in _lines(Path(said.name)) if "callerid" in line and READY not in line
-            ]
-            sys.stderr.write("".join(line for line in lines if " Loading script " not in line))
+            lines = _lines(Path(said.name))
+            ours = (line for line in lines if "callerid: " in line and READY not in line)
+            sys.stderr.writelines(ours)
 
 
 def _run(command: Sequence[str], variables: dict[str, str]) -> int:

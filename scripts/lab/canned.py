@@ -8,14 +8,18 @@ a process of its own: `python -m lab.canned` prints the port, and ends with its 
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 TURN = b"x-turn"  # the header that names the turn, as 17-3: the fourth of conversation 17
 EVENT_STREAM = b"text/event-stream"  # in `accept`: asks for the reply in events
-PAUSE_SECONDS = 0.005  # between the events of a stream
+PAUSE_SECONDS = 0.002  # between the events of a stream
+PIECE = 25  # characters of text in an event
+TOOL = "read_part"
 _END = b"\r\n\r\n"
 
 
@@ -39,46 +43,55 @@ class CannedProvider:
         self._process.communicate()
 
 
-def content(turn: str) -> str:
-    """What the model says in a turn, as JSON: some words, and a tool that it wants to be run."""
-    said = f"Part {turn} comes next, since the one before it does not say what was asked for."
-    return (
-        f'[{{"type":"text","text":"{said}"}},{{"type":"tool_use","id":"{tool_id(turn)}",'
-        f'"name":"read_part","input":{{"path":"notes/part-{turn}.md"}}}}]'
-    )
-
-
 def tool_id(turn: str) -> str:
     """The id of the tool call in a turn."""
     return f"toolu_{turn.replace('-', 'x'):0>24}"
 
 
-def message(turn: str) -> bytes:
-    """The whole reply of a turn, as Anthropic's Messages writes it."""
-    return (
-        f'{{"id":"msg_{turn}","type":"message","role":"assistant","model":"claude-bench",'
-        f'"content":{content(turn)},"stop_reason":"tool_use","stop_sequence":null,'
-        '"usage":{"input_tokens":500,"output_tokens":50}}'
-    ).encode()
-
-
-def events(turn: str) -> list[bytes]:
-    """The reply of a turn in server-sent events."""
-    opened = message(turn).decode().replace(content(turn), "[]").replace('"tool_use"', "null")
-    datas = [
-        f'{{"type":"message_start","message":{opened}}}',
-        '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
-        *(_delta(word) for word in f"Part {turn} is what I was looking for.".split()),
-        '{"type":"content_block_stop","index":0}',
-        '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}',
-        '{"type":"message_stop"}',
+def content(turn: str) -> list[dict[str, Any]]:
+    """What the model says in a turn: some words, and a tool that it wants to be run."""
+    said = f"Part {turn} comes next, since the one before it does not say what was asked for."
+    wish = {"path": f"notes/part-{turn}.md"}
+    return [
+        {"type": "text", "text": said},
+        {"type": "tool_use", "id": tool_id(turn), "name": TOOL, "input": wish},
     ]
-    return [f"event: {data[9 : data.index('"', 9)]}\ndata: {data}\n\n".encode() for data in datas]
 
 
-def _delta(word: str) -> str:
-    delta = f'{{"type":"text_delta","text":"{word} "}}'
-    return f'{{"type":"content_block_delta","index":0,"delta":{delta}}}'
+def message(turn: str) -> dict[str, Any]:
+    """The whole reply of a turn, as Anthropic's Messages has it."""
+    return {
+        "id": f"msg_{turn}",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-bench",
+        "content": content(turn),
+        "stop_reason": "tool_use",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 500, "output_tokens": 50},
+    }
+
+
+def events(turn: str) -> Iterator[bytes]:
+    """The reply of a turn as server-sent events; the text comes in a few pieces."""
+    words, wish = content(turn)
+    text, asked = words["text"], json.dumps(wish["input"])
+    yield _event("message_start", message=message(turn) | {"content": [], "stop_reason": None})
+    yield _event("content_block_start", index=0, content_block=words | {"text": ""})
+    for at in range(0, len(text), PIECE):
+        piece = {"type": "text_delta", "text": text[at : at + PIECE]}
+        yield _event("content_block_delta", index=0, delta=piece)
+    yield _event("content_block_stop", index=0)
+    yield _event("content_block_start", index=1, content_block=wish | {"input": {}})
+    piece = {"type": "input_json_delta", "partial_json": asked}
+    yield _event("content_block_delta", index=1, delta=piece)
+    yield _event("content_block_stop", index=1)
+    yield _event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 50})
+    yield _event("message_stop")
+
+
+def _event(name: str, **data: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
 
 
 class _Connection(asyncio.Protocol):
@@ -111,7 +124,7 @@ class _Connection(asyncio.Protocol):
         if accept == EVENT_STREAM:
             self._streaming = asyncio.ensure_future(self._stream(turn))
             return
-        body = message(turn)
+        body = json.dumps(message(turn)).encode()
         self._transport.write(_head(b"application/json", b"content-length: %d" % len(body)) + body)
 
     async def _stream(self, turn: str) -> None:

@@ -72,7 +72,8 @@ class Connection:
         self._writer.writelines([self._head(call), call.body, call.end])
         head = await self._reader.readuntil(_END)
         if not head.startswith(b"HTTP/1.1 200 "):
-            raise Wrong(f"a reply was not 200, but {head.split(b'\r\n')[0].decode('latin-1')!r}")
+            status = head.partition(b"\r\n")[0].decode("latin-1")
+            raise Wrong(f"a reply is not 200 OK, but {status!r}")
         said = canned.fields(head[: -len(_END)])
         if self._streams:
             first = await self._read_chunks()

@@ -7,6 +7,7 @@ beginnings of it. The text is made up, but has what real ones have: code, quotes
 from __future__ import annotations
 
 import functools
+import json
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -74,14 +75,14 @@ def _instructions(size: int, *, streams: bool) -> str:
 
 
 def _tool(at: int, description: str) -> str:
-    name = "read_part" if at == 0 else f"other_tool_{at}"
+    name = canned.TOOL if at == 0 else f"other_tool_{at}"
     schema = '{"type":"object","properties":{"path":{"type":"string"}}}'
     return f'{{"name":"{name}","description":"{description}","input_schema":{schema}}}'
 
 
 def _exchange(turn: str, chance: random.Random, size: int) -> str:
     """What the model said in a turn, and what the tool that it wanted has said."""
-    said = f',{{"role":"assistant","content":{canned.content(turn)}}},'
+    said = f',{{"role":"assistant","content":{json.dumps(canned.content(turn))}}},'
     result = f'{{"type":"tool_result","tool_use_id":"{canned.tool_id(turn)}","content":"'
     room = size - len(said) - len(result) - len(_user("[]")) - len('"}') - len(turn)
     return said + _user(f'[{result}{turn} {_text(chance, room)}"}}]')

@@ -10,6 +10,6 @@ sys.path[:] = [str(_HERE), *(p for p in sys.path if not p or Path(p).resolve() !
 for _name in [n for n in sys.modules if n == "callerid" or n.startswith("callerid.")]:
     del sys.modules[_name]
 
-from callerid.addon import CallerId  # noqa: E402
+from callerid.proxy.addon import CallerId  # noqa: E402
 
 addons = [CallerId()]

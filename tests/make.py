@@ -14,22 +14,25 @@ import hypothesis
 from hypothesis import strategies as st
 
 import story
-from callerid import canonical, parse, settings
-from callerid.messages import MessageReader
-from callerid.parse import ReplyReader
+from callerid.settings.load import load
 from callerid.turn import Call, Client, Dialect, HeaderList, Message, Reply, Request
+from callerid.wire import canonical, parse
+from callerid.wire.messages import MessageReader
+from callerid.wire.parse import ReplyReader
 
 PATHS = story.PATHS
-INJECTED = canonical.injected_pattern(
-    block.tag for block in settings.load().clients.injected_blocks
-)
+INJECTED = canonical.injected_pattern(block.tag for block in load().clients.injected_blocks)
 QUICK = hypothesis.settings(max_examples=100, deadline=None)
 HELLO = ({"user": "Hello"},)
 
 # Any JSON at all, in small; half a character (a lone surrogate) is in clients' JSON now and then.
 WORDS = st.text(max_size=8) | st.sampled_from(["\ud800", "a\udfff"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
     max_leaves=8,
 )

@@ -31,10 +31,11 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from callerid import parse, settings
-from callerid.settings import Configuration, Settings
-from callerid.switchboard import Switchboard, Turn
+from callerid.identity.switchboard import Switchboard, Turn
+from callerid.settings.load import Configuration, load
+from callerid.settings.values import Settings
 from callerid.turn import Client, Dialect, Identity, Request
+from callerid.wire import parse
 
 FOLDER = Path(__file__).with_name("stories")
 PATHS = {
@@ -64,7 +65,7 @@ def stories() -> Iterator[tuple[str, dict[str, Any], Dialect]]:
 def configuration(story: dict[str, Any]) -> Configuration:
     """The shipped configuration with the settings of a story."""
     said = msgspec.convert(story.get("settings", {}), Settings)
-    return msgspec.structs.replace(settings.load(), settings=said)
+    return msgspec.structs.replace(load(), settings=said)
 
 
 def tell(story: dict[str, Any], dialect: Dialect) -> list[Told]:

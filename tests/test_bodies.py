@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import make
-from callerid import bodies
-from callerid.bodies import BadEncoding
+from callerid.wire import bodies
+from callerid.wire.bodies import BadEncoding
 
 Pack = Callable[[bytes], bytes]
 

@@ -16,7 +16,7 @@ from mitmproxy import http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from callerid.cli import cli
+from callerid.commands.cli import cli
 from lab import FakeProvider, Proxy
 
 QUESTIONS = ("Name a river", "How long is it?", "And how deep?")

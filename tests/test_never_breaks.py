@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.test import taddons, tflow
 
-from callerid import desk as desks
-from callerid import parse, remember, stamp
-from callerid.addon import CallerId
-from callerid.record import Recorder
+from callerid import stamp
+from callerid.identity import remember
+from callerid.identity.switchboard import Switchboard
+from callerid.proxy import desk as desks
+from callerid.proxy.addon import CallerId
 from callerid.stamp import Stamper
-from callerid.switchboard import Switchboard
+from callerid.traces.record import Recorder
+from callerid.wire import parse
 
 HELLO: dict[str, dict[str, Any]] = {
     "/v1/messages": {

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from callerid import rows, traces
 from callerid.guard import Guard
-from callerid.record import Recorder
-from callerid.rows import Entry, State
+from callerid.traces import database as traces
+from callerid.traces import rows
+from callerid.traces.record import Recorder
+from callerid.traces.rows import Entry, State
 from callerid.turn import (
     Because,
     Call,

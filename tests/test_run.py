@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner
 from sqlite_utils import Database
 
-from callerid import launch
-from callerid.cli import cli
+from callerid import places
+from callerid.commands import launch
+from callerid.commands.cli import cli
 from lab import FakeProvider
 
-CALLERID = [sys.executable, "-c", "from callerid.cli import main; main()", "run"]
+CALLERID = [sys.executable, "-c", "from callerid.commands.cli import main; main()", "run"]
 ASK = """
 import os, ssl, httpx
 body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
@@ -116,7 +117,7 @@ def test_the_proxy_listens_on_loopback_only_whatever_else_is_asked() -> None:
         "--mode", "reverse:https://api.anthropic.com",
     ]  # fmt: skip
     assert arguments[-2:] == ["--set", "flow_detail=2"]
-    assert launch.SCRIPT.is_file()
+    assert places.SCRIPT.is_file()
 
 
 @pytest.mark.parametrize("command", ["run", "tree", "identify", "explain"])

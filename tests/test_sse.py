@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import make
-from callerid import sse
-from callerid.sse import Event, Parser
+from callerid.wire import sse
+from callerid.wire.sse import Event, Parser
 
 BOM = b"\xef\xbb\xbf"
 # What streams are made of, the awkward parts most of all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from callerid.settings import Profile, ProfileTable, ProviderTable, UpstreamRow
+from callerid.settings.tables import Profile, ProfileTable, ProviderTable, UpstreamRow
 from callerid.turn import HeaderList, Identity
 
 

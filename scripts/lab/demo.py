@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from callerid import traces
-from callerid.tree import branches, draw
+from callerid.commands.tree import branches, draw
+from callerid.traces import database as traces
 from lab import Answer, Asked, FakeProvider, Proxy, ToolCall, newest_text, tool_results
 from lab.chats import Anthropic, Chat, Gemini, Line, OpenAIChat
 

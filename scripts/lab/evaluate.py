@@ -19,10 +19,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from callerid import calls, settings
-from callerid.calls import RecordedCall
-from callerid.identify_command import answer
-from callerid.reidentify import Identified, reidentify
+from callerid.commands.identify_command import answer
+from callerid.recordings import calls
+from callerid.recordings.calls import RecordedCall
+from callerid.recordings.reidentify import Identified, reidentify
+from callerid.settings.load import load
 
 PARTS = ("corpora/sessions.jsonl.xz", "captures", "eval/score.py", "eval/perturb.py",
          "eval/from_captures.py")  # fmt: skip
@@ -88,7 +89,7 @@ def _identify(found: list[RecordedCall]) -> tuple[list[Identified], dict[str, fl
     identified: list[Identified] = []
     spent: dict[str, float] = {}
     before = time.perf_counter()
-    for each in reidentify(found, settings.load()):
+    for each in reidentify(found, load()):
         now = time.perf_counter()
         identified.append(each)
         spent[each.call.id], before = now - before, now
@@ -154,7 +155,7 @@ def _profile(
     (name, slowest), *_ = times.most_common(1)
     console.print(f"slowest source: {name}, {slowest * 1000:.2f} ms a call; where it goes:")
     profile = cProfile.Profile()
-    profile.runcall(lambda: list(reidentify(sources[name], settings.load())))
+    profile.runcall(lambda: list(reidentify(sources[name], load())))
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     total = sum(row[2] for row in stats.values())
     for (file, _, function), row in sorted(stats.items(), key=lambda item: -item[1][2])[

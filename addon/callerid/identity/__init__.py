@@ -1,0 +1,1 @@
+"""Whose call it is: the ladder, and what is remembered for it."""

@@ -1,0 +1,138 @@
+"""Which agent asks: the system prompt and tools, with everything volatile taken out.
+
+Not the model: people switch it in the middle of a conversation. Tools may grow, and a prompt may
+be edited a little; close variants are one agent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+
+import msgspec
+from rapidfuzz import fuzz
+
+from callerid.identity import sketch
+from callerid.turn import Call
+from callerid.wire.canonical import digest
+
+MAX_AGENTS = 5000
+ALIKE = 90.0  # of 100: prompts of one agent differ in a line or two, those of two agents in most
+COMPARED = 2000  # characters: rapidfuzz holds the interpreter, and the beginning names the agent
+CANDIDATES = 8
+SHARED_TOOLS = 0.5  # of all tools of both; a set that holds the other is close however it grew
+
+# What changes from call to call in the prompt of one agent, and the word that stands for it.
+_VOLATILE = tuple(
+    (re.compile(pattern, re.IGNORECASE), word)
+    for pattern, word in (
+        # Claude Code's billing line (2.1.329, observed): a new hash with every request
+        (r"x-anthropic-billing-header:[^\n]*|\bcch=[0-9a-f]+;?", " "),
+        (r"<env>.{0,4000}?</env>", " "),
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
+        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?", "TIME"),
+        (r"\b\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]m)?\b", "TIME"),
+        (r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b,?", "TIME"),
+        (
+            r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
+            r" \d{1,2}(?:st|nd|rd|th)?,? \d{4}\b",
+            "TIME",
+        ),
+        (r"\b[0-9a-f]{12,64}\b", "ID"),
+        (r"(?<![\w/])(?:~|[a-z]:)?[/\\][\w.@~+-]+(?:[/\\][\w.@~+-]+)+[/\\]?", "PATH"),
+        (r"\d+", "N"),
+    )
+)
+_NAME = re.compile(r"\byou(?:'re| are) (?:an? |the )?([^.,;:\n]{3,60})", re.IGNORECASE)
+
+
+def steady(system: str) -> str:
+    """The system prompt with dates, times, paths, ids and numbers masked, and one space."""
+    for pattern, word in _VOLATILE:
+        system = pattern.sub(word, system)
+    return " ".join(system.split())
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """One agent: its id, a name to read, its steady prompt and the tools it was first seen with."""
+
+    id: str
+    name: str
+    prompt: str
+    tools: frozenset[str]
+
+
+class Agents:
+    """The agents met so far, found by their prompt and tools; the least used goes first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Agent] = OrderedDict()
+        self._sketches: dict[int, list[Agent]] = {}
+        self._prompts: dict[str, str] = {}
+
+    def recognise(self, call: Call, client_name: str, id: str = "") -> Agent:
+        """The agent that makes a call; a new one (by the id given) where no known one is close."""
+        prompt = self._steady(call.system)
+        tools = frozenset(call.tools)
+        bare = not prompt and not tools
+        key = digest(prompt, *sorted(tools), *([client_name] if bare else []))
+        agent = self._known.get(key)
+        if agent is None:
+            agent = self._close(prompt, tools) if not bare else None
+            agent = agent or Agent(
+                id or f"agent_{key.hex()[:16]}", name_of(call, client_name), prompt, tools
+            )
+            self._keep(key, agent)
+        self._known.move_to_end(key)
+        return agent
+
+    def _steady(self, system: str) -> str:
+        """Masking costs; the same prompt comes with nearly every call."""
+        prompt = self._prompts.get(system)
+        if prompt is None:
+            prompt = steady(system)
+            if len(self._prompts) >= 256:
+                self._prompts.clear()
+            self._prompts[system] = prompt
+        return prompt
+
+    def _keep(self, key: bytes, agent: Agent) -> None:
+        if agent not in self._known.values():
+            for number in sketch.sketch(agent.prompt, 0):
+                self._sketches.setdefault(number, []).append(agent)
+        self._known[key] = agent
+        if len(self._known) > MAX_AGENTS:
+            _, gone = self._known.popitem(last=False)
+            if gone not in self._known.values():
+                for number in sketch.sketch(gone.prompt, 0):
+                    self._sketches[number].remove(gone)
+
+    def _close(self, prompt: str, tools: frozenset[str]) -> Agent | None:
+        votes: dict[str, tuple[int, Agent]] = {}
+        for number in sketch.sketch(prompt, 0):
+            for agent in self._sketches.get(number, ())[-CANDIDATES:]:
+                votes[agent.id] = (votes.get(agent.id, (0, agent))[0] + 1, agent)
+        best = sorted(votes.values(), key=lambda vote: -vote[0])[:CANDIDATES]
+        for _, agent in best:
+            if _tools_are_close(tools, agent.tools) and _prompts_are_close(prompt, agent.prompt):
+                return agent
+        return None
+
+
+def _tools_are_close(one: frozenset[str], other: frozenset[str]) -> bool:
+    if one <= other or other <= one:
+        return bool(one) == bool(other)
+    return len(one & other) / len(one | other) >= SHARED_TOOLS
+
+
+def _prompts_are_close(one: str, other: str) -> bool:
+    return one == other or fuzz.ratio(one[:COMPARED], other[:COMPARED], score_cutoff=ALIKE) > 0
+
+
+def name_of(call: Call, client_name: str) -> str:
+    """A readable name: the client's, or a slug of "You are ..." in the prompt."""
+    if client_name:
+        return client_name
+    said = _NAME.search(call.system)
+    slug = re.sub(r"[^a-z0-9]+", "-", said[1].lower()).strip("-")[:40] if said else ""
+    return slug or "agent"

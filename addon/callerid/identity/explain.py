@@ -1,0 +1,87 @@
+"""Why a call was put where it was: the ladder, rung by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from callerid.identity import identify as rungs
+from callerid.identity.identify import Match
+from callerid.identity.question import Question
+from callerid.turn import Role
+
+
+class Rung(NamedTuple):
+    """A rung of the ladder: what it looked at, what it found; `decided` where the climb ended."""
+
+    name: str
+    looked_at: str
+    found: str
+    decided: bool
+
+
+def ladder(question: Question, match: Match) -> list[Rung]:
+    """Every rung from the top to the one that decided."""
+    climbed: list[Rung] = []
+    for name, rung, looked_at in _RUNGS:
+        found = rung(question)
+        climbed.append(Rung(name, looked_at(question), _words(found), found is not None))
+        if found is not None:
+            break
+    if (again := rungs.reset(question, rungs.identify(question))) is not None:
+        climbed.append(Rung("reset", f"the phrase {question.reset_phrase!r}", _words(again), True))
+    return climbed
+
+
+def _words(found: Match | None) -> str:
+    if found is None:
+        return "nothing"
+    where = found.session.id if found.session else found.new_id or "a new session"
+    return f"{where} ({found.because} {found.confidence:.2f}): {found.evidence}"
+
+
+def _declared(question: Question) -> str:
+    said = question.declared
+    names = {"session": said.session, "run": said.run, "parent": said.parent, "agent": said.agent}
+    told = ", ".join(f"{name} {value}" for name, value in names.items() if value)
+    return f"what the client declares: {told or 'no session, no run'}"
+
+
+def _response_id(question: Question) -> str:
+    named = question.call.previous_response_id
+    return f"the reply that the call names: {named or 'none'}"
+
+
+def _history(question: Question) -> str:
+    return (
+        f"{len(question.history.units)} things said, "
+        f"{len(question.history.model_units())} of them by the model"
+    )
+
+
+def _compaction(question: Question) -> str:
+    return f"the opening, {sum(map(len, question.opening))} characters, for a summary of ours"
+
+
+def _likeness(question: Question) -> str:
+    if not question.settings.fuzzy_matching:
+        return "nothing: fuzzy_matching is false"
+    spoken = sum(message.role is not Role.SYSTEM for message in question.call.messages)
+    least = question.settings.min_messages_for_new_session
+    if spoken < least:
+        return f"nothing: {spoken} messages are fewer than min_messages_for_new_session = {least}"
+    return f"live sessions with the same words, from {question.settings.fuzzy_threshold} alike"
+
+
+def _new(question: Question) -> str:
+    return "the opening, for an errand that a live session's model gave to a tool"
+
+
+_RUNGS: tuple[tuple[str, Callable[[Question], Match | None], Callable[[Question], str]], ...] = (
+    ("header, body", rungs.by_declaration, _declared),
+    ("response_id", rungs.by_response_id, _response_id),
+    ("history, retry", rungs.by_history, _history),
+    ("compaction", rungs.by_compaction, _compaction),
+    ("likeness", rungs.by_likeness, _likeness),
+    ("new", rungs.newcomer, _new),
+)

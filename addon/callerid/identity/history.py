@@ -1,0 +1,76 @@
+"""A history as a chain of hashes: every prefix of what was said has a name of its own.
+
+`h[i] = H(h[i-1], unit[i])`, beginning from the scope of the credential, so that two customers
+never meet in one name. A longer history keeps the names of the shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from callerid.turn import Message, Role, Unit
+from callerid.wire import canonical
+
+Link = bytes  # the name of a prefix; canonical.DIGEST_BYTES long
+
+
+class History(msgspec.Struct, frozen=True):
+    """What was said up to one call: the units, and the name of the prefix that each one ends.
+
+    `start` is the name of the empty prefix: the scope, or, where the client sends only what is
+    new, the link of the reply that it goes on from.
+    """
+
+    start: Link
+    units: tuple[Unit, ...]
+    links: tuple[Link, ...]
+
+    @property
+    def end(self) -> Link:
+        """The name of the whole history."""
+        return self.links[-1] if self.links else self.start
+
+    def model_units(self) -> list[tuple[int, Unit]]:
+        """What the model said, with its places."""
+        return [(at, unit) for at, unit in enumerate(self.units) if unit.role is Role.ASSISTANT]
+
+    def joined(self) -> History:
+        """The history with a model's messages that follow one another as one."""
+        units = canonical.joined(list(self.units))
+        return self if len(units) == len(self.units) else _of(self.start, units)
+
+
+def beginning(scope: str) -> Link:
+    """The name of the empty history of one scope."""
+    return canonical.digest("history", scope)
+
+
+def trace(start: Link, messages: Iterable[Message]) -> History:
+    """The history that some messages make, going on from `start`."""
+    return _of(start, canonical.in_order(messages))
+
+
+def _of(start: Link, units: list[Unit]) -> History:
+    return History(start, tuple(units), tuple(extend(start, units)))
+
+
+def extend(link: Link, units: Iterable[Unit]) -> list[Link]:
+    """The links that some units add."""
+    links = []
+    for unit in units:
+        link = sha256(link + unit.digest).digest()[: canonical.DIGEST_BYTES]
+        links.append(link)
+    return links
+
+
+def key(scope: Link, unit: Unit) -> int:
+    """A 63-bit name of one unit within a scope, wherever in a history it stands."""
+    return (int.from_bytes(scope[:8]) ^ int.from_bytes(unit.digest[:8])) & 0x7FFFFFFFFFFFFFFF
+
+
+def salt(scope: Link) -> int:
+    """A number that keeps the sketches of one scope apart from those of others."""
+    return int.from_bytes(scope[:4])

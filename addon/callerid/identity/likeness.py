@@ -1,0 +1,217 @@
+"""Likeness: no exact prefix, but a session whose words are alike beyond the threshold.
+
+First by names: what models say is nearly unique, so a session that said the same things in the
+same order is found by looking them up, however the client's own messages were trimmed, cleared
+or re-rendered. Only where not one thing is the same, by texts: candidates come from sketches, and
+rapidfuzz compares a few hundred characters. Nothing here scans all sessions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import Indel
+
+from callerid.identity import history as histories
+from callerid.identity import sketch
+from callerid.identity.history import History
+from callerid.identity.memory import Memory, Session
+from callerid.settings.values import SessionSettings
+from callerid.turn import Client, Message, Role, Unit
+
+LOOKED_UP = 48  # of the newest things the model said; a window is rarely longer
+CANDIDATES = 8  # of each kind that are compared
+MIN_WEIGHT = 24  # characters shared, at least: "ok" or `ls` in both proves nothing
+MIN_REPLY = 12  # characters: shorter replies cannot be told from one another by their text
+MIN_WORDS = 60  # characters: a question of two words and a call of a tool are soon alike
+CLOSE = 0.02  # scores nearer than this are equally good
+TAIL = 600  # characters of a session's newest words that are kept and compared
+RAW_TAIL = 2400  # characters as sent that are enough to make a tail of
+_SPEAKERS = (Role.USER, Role.ASSISTANT)
+
+
+class Words(NamedTuple):
+    """The texts of a history that are compared, up to the newest message of the model.
+
+    `reply` is the model's newest text, `tail` the newest words of people and model, `messages` how
+    many messages with words that is, and `at` how many units. All texts are plain.
+    """
+
+    reply: str = ""
+    tail: str = ""
+    messages: int = 0
+    at: int = 0
+
+
+def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
+    """The texts of a history that are compared, up to the newest message of the model."""
+    places = [at for at, message in enumerate(messages) if message.role is Role.ASSISTANT]
+    if not places:
+        return Words()
+    heard = messages[: places[-1] + 1]
+    spoken = [message for message in heard if message.role in _SPEAKERS and message.text]
+    replies = (message.text for message in reversed(spoken) if message.role is Role.ASSISTANT)
+    newest: list[str] = []
+    for message in reversed(spoken):
+        newest.append(plain(message.text[-RAW_TAIL:]))
+        if sum(map(len, newest)) > TAIL:
+            break
+    return Words(
+        reply=plain(next(replies, "")),
+        tail=" ".join(reversed(newest))[-TAIL:],
+        messages=len(spoken),
+        at=sum(len(message.units) for message in heard),
+    )
+
+
+class Alike(NamedTuple):
+    """A session that a history is alike to, and how.
+
+    `score` is 0..1, and so is `closeness`, of the newest words, which decides between equal
+    scores; `at` is how many units of the history lie up to the newest thing shared; `is_newest`
+    says that it is the newest thing that the session said.
+    """
+
+    session: Session
+    score: float
+    closeness: float
+    at: int
+    is_newest: bool
+    how: str
+    rivals: int = 0
+
+
+class _Near(NamedTuple):
+    """A session that shares something: the newest unit, and how many characters in all."""
+
+    session: Session
+    newest: int | None
+    weight: int
+
+
+def resemble(
+    history: History,
+    words: Words,
+    client: Client,
+    issuers: list[Session],
+    memory: Memory,
+    settings: SessionSettings,
+    now: float,
+) -> Alike | None:
+    """The live session that a history is most alike to; None below the threshold.
+
+    `issuers` are the sessions whose model issued the newest tool id in it.
+    """
+    scope = histories.beginning(client.scope)
+    said = [(at, histories.key(scope, unit), unit) for at, unit in history.model_units()]
+    found = [
+        alike
+        for near in _candidates(said, words, issuers, histories.salt(scope), memory, now)
+        for alike in _compare(near, said, words, settings)
+    ]
+    if not found:
+        return None
+    best = max(found, key=lambda alike: _rank(alike, client))
+    rivals = {
+        alike.session.id
+        for alike in found
+        if alike.score >= best.score - CLOSE
+        and alike.closeness >= best.closeness - CLOSE
+        and (alike.at, alike.is_newest) == (best.at, best.is_newest)
+    }
+    return best._replace(rivals=len(rivals - {best.session.id}))
+
+
+def _rank(alike: Alike, client: Client) -> tuple[int, bool, float, bool, float, float]:
+    session = alike.session
+    same_connection = session.client.connection == client.connection
+    score, closeness = round(alike.score, 2), round(alike.closeness, 2)
+    return alike.at, alike.is_newest, score, same_connection, closeness, session.seen
+
+
+def _candidates(
+    said: list[tuple[int, int, Unit]],
+    words: Words,
+    issuers: list[Session],
+    salt: int,
+    memory: Memory,
+    now: float,
+) -> list[_Near]:
+    newest: dict[Session, int] = {}
+    votes: Counter[Session] = Counter()
+    for _, name, unit in said[: -LOOKED_UP - 1 : -1]:
+        for session in memory.live(memory.units.get(name), now):
+            newest.setdefault(session, name)
+            votes[session] += unit.weight
+    for session in memory.live(issuers, now):
+        votes[session] += MIN_WEIGHT  # an id that the provider issued is nobody else's
+    near = [_Near(session, newest.get(session), n) for session, n in votes.most_common(CANDIDATES)]
+    if len(words.reply) < MIN_REPLY:
+        return near
+    samples: Counter[Session] = Counter()
+    for number in sketch.sketch(words.reply, salt):
+        samples.update(memory.live(memory.replies.get(number), now))
+    known = {each.session for each in near}
+    others = (session for session, _ in samples.most_common(CANDIDATES) if session not in known)
+    return near + [_Near(session, None, 0) for session in others]
+
+
+def _compare(
+    near: _Near, said: list[tuple[int, int, Unit]], words: Words, settings: SessionSettings
+) -> list[Alike]:
+    closeness = fuzz.ratio(words.tail, near.session.tail) / 100
+    by_names = _by_names(near, said, closeness, settings)
+    by_texts = _by_texts(near, said, words, closeness, settings)
+    return [alike for alike in (by_names, by_texts) if alike is not None]
+
+
+def _by_names(
+    near: _Near, said: list[tuple[int, int, Unit]], closeness: float, settings: SessionSettings
+) -> Alike | None:
+    """Likeness by the names of what the model said, which must be long enough to mean something."""
+    session = near.session
+    # What the client itself put into the model's mouth counts neither for nor against.
+    names = [name for _, name, _ in said if name not in session.given]
+    if near.weight < MIN_WEIGHT or near.newest not in session.said or near.newest not in names:
+        return None
+    score, is_newest = _in_order(names, near.newest, session.said)
+    if score < settings.fuzzy_threshold:
+        return None
+    at = next(at for at, name, _ in reversed(said) if name == near.newest) + 1
+    how = f"{len(names)} things that the model said, in order,"
+    return Alike(session, score, closeness, at, is_newest, how)
+
+
+def _in_order(names: list[int], newest: int, said: list[int]) -> tuple[float, bool]:
+    """How alike two lines of things said are, and whether they meet in the newest of `said`.
+
+    They are laid side by side at the newest thing they share and compared from there back over
+    the shorter; what the history holds beyond it counts against them.
+    """
+    index = len(names) - names[::-1].index(newest)
+    end = len(said) - said[::-1].index(newest)
+    length = min(index, end)
+    score = Indel.normalized_similarity(names[index - length :], said[end - length : end])
+    return float(score), end == len(said)
+
+
+def _by_texts(
+    near: _Near,
+    said: list[tuple[int, int, Unit]],
+    words: Words,
+    closeness: float,
+    settings: SessionSettings,
+) -> Alike | None:
+    """Likeness by the newest words, where a thing said is shared or the newest reply is alike."""
+    session = near.session
+    difference = abs(words.messages - session.messages)
+    is_close = closeness >= settings.fuzzy_threshold and difference <= settings.fuzzy_max_diff
+    if not is_close or len(words.tail) < MIN_WORDS:
+        return None
+    shares_newest = bool(session.said) and any(name == session.said[-1] for _, name, _ in said)
+    is_newest = shares_newest or session.ends_in_text
+    how = f"the newest {len(words.tail)} characters are alike"
+    return Alike(session, closeness, closeness, words.at, is_newest, how)

@@ -1,0 +1,216 @@
+"""What is remembered of live sessions: the index that recognises histories.
+
+Bounded by a number of sessions and a time of silence; whoever was silent for longest goes first.
+It holds names (hashes) of what was said, and of each session's newest words a few hundred
+characters; it never holds a whole conversation.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+from callerid.identity.history import Link
+from callerid.turn import Client, Relation
+
+MAX_OWNERS = 16  # kept per name: what more sessions than these have said proves nothing
+EXPIRED_AT_ONCE = 64  # sessions forgotten per call at most, so that no call waits for a mass expiry
+
+Name = TypeVar("Name", bound=Hashable)
+Owner = TypeVar("Owner")
+
+
+class State(Enum):
+    """How a call went."""
+
+    IN_FLIGHT = auto()
+    ANSWERED = auto()
+    FAILED = auto()
+
+
+class Point:
+    """A moment by which a history is recognised: the end of a call, or of a reply to it.
+
+    `said` says that the prefix holds something a model said in this session. `turn` is how many
+    of the session's model units lie before it, and `depth` how many units in all. `next` is the
+    call that went on from here, `before` the point that this one went on from.
+    """
+
+    __slots__ = ("agent_id", "before", "connection", "depth", "is_reply", "link", "next", "said",
+                 "session", "state", "turn")  # fmt: skip
+
+    def __init__(
+        self, session: Session, link: Link, depth: int, before: Point | None, *, is_reply: bool
+    ) -> None:
+        self.session = session
+        self.link = link
+        self.depth = depth
+        self.before = before
+        self.is_reply = is_reply
+        self.said: bool = is_reply or (before is not None and before.said)
+        self.state = State.ANSWERED if is_reply else State.IN_FLIGHT
+        self.next: Point | None = None
+        self.agent_id = ""
+        self.connection = ""
+        self.turn = len(session.said)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing went on from here, or only calls that failed."""
+        return self.next is None or self.next.state is State.FAILED
+
+
+class Session:
+    """What is remembered of one session.
+
+    `said` is what the model said on the session's present path, as unit keys; `given` is what the
+    client's first history put into the model's mouth (examples, or words said before us). `tail`
+    is the plain text of the newest messages up to its newest reply, and `ends_in_text` says that
+    this reply has words. `errands` are the newest texts that its model gave to tools. `messages`
+    is how many messages of people and models the newest history has, with its reply. `head` is
+    the newest point, `asked` the digest of what was asked last. `is_searched` says that the client
+    asks calls again that were answered and gone on from: it looks for other ways on.
+    """
+
+    __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
+                 "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
+                 "relation", "root_id", "said", "scope", "seen", "tail")  # fmt: skip
+
+    def __init__(self, id: str, client: Client, now: float) -> None:
+        self.id = id
+        self.scope = client.scope
+        self.client = client
+        self.seen = now
+        self.root_id = id
+        self.parent_id = ""
+        self.relation: Relation | None = None
+        self.agent_id = ""
+        self.calls = 0
+        self.messages = 0
+        self.head: Point | None = None
+        self.asked = b""
+        self.has_declared_id = False
+        self.is_searched = False
+        self.said: list[int] = []
+        self.given: frozenset[int] = frozenset()
+        self.tail = ""
+        self.ends_in_text = False
+        self.errands: list[str] = []
+
+    @property
+    def newest_call(self) -> Point | None:
+        """The newest call: the head, or the call that the head replies to."""
+        return self.head.before if self.head is not None and self.head.is_reply else self.head
+
+
+class Index(Generic[Name, Owner]):
+    """Finds, by a name, what goes by it (the newest last), and forgets by session.
+
+    Most names have one owner, which is kept without a list around it: there are many names.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Name, Owner | list[Owner]] = {}
+        self._names: dict[str, list[Name]] = {}
+
+    def add(self, session: Session, name: Name, owner: Owner) -> None:
+        """Let a name find an owner, on behalf of a session; the oldest of too many goes."""
+        found = self._found.get(name)
+        if found is None:
+            self._found[name] = owner
+        elif isinstance(found, list):
+            if owner in found:
+                return
+            found.append(owner)
+            del found[:-MAX_OWNERS]
+        elif found is owner:
+            return
+        else:
+            self._found[name] = [found, owner]
+        self._names.setdefault(session.id, []).append(name)
+
+    def get(self, name: Name) -> list[Owner]:
+        """All that goes by a name."""
+        found = self._found.get(name)
+        if found is None:
+            return []
+        return found if isinstance(found, list) else [found]
+
+    def forget(self, session: Session) -> None:
+        """Take away all that was added on behalf of a session."""
+        for name in self._names.pop(session.id, ()):
+            left = [owner for owner in self.get(name) if _session_of(owner) is not session]
+            if len(left) > 1:
+                self._found[name] = left
+            elif left:
+                self._found[name] = left[0]
+            else:
+                self._found.pop(name, None)
+
+
+def _session_of(owner: object) -> object:
+    return owner.session if isinstance(owner, Point) else owner
+
+
+class Memory:
+    """All live sessions, and the names by which they are found.
+
+    `points` finds moments by the link of their history, `units` sessions by what their model
+    said, `replies` by a sketch of their newest reply, `errands` by a sketch of what their model
+    gave to a tool, `responses` replies and `tool_ids` tool calls by
+    the provider's id, `declared` by (scope, declared id),
+    `runs` all sessions of one (scope, declared run).
+    """
+
+    def __init__(self, max_sessions: int, ttl_seconds: float) -> None:
+        self.max_sessions = max_sessions
+        self.ttl_seconds = ttl_seconds
+        self.points: Index[Link, Point] = Index()
+        self.units: Index[int, Session] = Index()
+        self.replies: Index[int, Session] = Index()
+        self.errands: Index[int, Session] = Index()
+        self.responses: Index[tuple[str, str], Point] = Index()
+        self.tool_ids: Index[tuple[str, str], Session] = Index()
+        self.declared: Index[tuple[str, str], Session] = Index()
+        self.runs: Index[tuple[str, str], Session] = Index()
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, id: str) -> Session | None:
+        """The session with an id, if it is remembered."""
+        return self._sessions.get(id)
+
+    def is_live(self, session: Session, now: float) -> bool:
+        """Whether a session has not been silent for too long."""
+        return now - session.seen <= self.ttl_seconds
+
+    def live(self, sessions: Iterable[Session], now: float) -> list[Session]:
+        """Those of some sessions that are live."""
+        return [session for session in sessions if self.is_live(session, now)]
+
+    def touch(self, session: Session, now: float) -> None:
+        """Say that a session was heard of now; make room if it is new."""
+        session.seen = max(session.seen, now)
+        self._sessions[session.id] = session
+        self._sessions.move_to_end(session.id)
+        self._make_room(now)
+
+    def _make_room(self, now: float) -> None:
+        for _ in range(EXPIRED_AT_ONCE):
+            oldest = next(iter(self._sessions.values()))
+            if len(self._sessions) <= self.max_sessions and self.is_live(oldest, now):
+                return
+            self._forget(oldest)
+
+    def _forget(self, session: Session) -> None:
+        del self._sessions[session.id]
+        for index in (
+            self.points, self.units, self.replies, self.errands, self.responses, self.declared,
+            self.runs,
+            self.tool_ids,
+        ):  # fmt: skip
+            index.forget(session)

@@ -1,0 +1,158 @@
+"""One call, and all that its identification may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from callerid.identity import history as histories
+from callerid.identity import likeness, lineage, quotes
+from callerid.identity.agents import Agent
+from callerid.identity.declared import Declared
+from callerid.identity.history import History
+from callerid.identity.likeness import Alike
+from callerid.identity.lineage import Step
+from callerid.identity.memory import Memory, Point, Session
+from callerid.identity.quotes import Quote
+from callerid.settings.values import SessionSettings
+from callerid.turn import Call, Client, Dialect, Role, ToolCall
+
+
+class Question:
+    """What the rungs of the ladder ask about; each view is made when it is first looked at."""
+
+    def __init__(
+        self,
+        call: Call,
+        client: Client,
+        declared: Declared,
+        agent: Agent,
+        plain: Callable[[str], str],
+        memory: Memory,
+        settings: SessionSettings,
+        now: float,
+    ) -> None:
+        self.call = call
+        self.client = client
+        self.declared = declared
+        self.agent = agent
+        self.plain = plain
+        self.memory = memory
+        self.settings = settings
+        self.now = now
+        self.kind = declared.kind or call.kind
+
+    @cached_property
+    def answered(self) -> Point | None:
+        """The reply that the call says it goes on from, by the provider's id."""
+        name = (self.client.scope, self.call.previous_response_id)
+        points = self.memory.responses.get(name) if name[1] else []
+        live = [point for point in points if self.memory.is_live(point.session, self.now)]
+        return live[-1] if live else None
+
+    @cached_property
+    def history(self) -> History:
+        """What was said.
+
+        With only what is new, it goes on from the reply that the call names. Words of the model in
+        several messages in a row are one text if more of what was said is known so.
+        """
+        cut = self._history()
+        joined = cut.joined()
+        return cut if joined is cut or self._unknown(joined) >= self._unknown(cut) else joined
+
+    def _unknown(self, history: History) -> int:
+        """How many characters of a history come after the last point of a live session."""
+        weight = 0
+        for link, unit in zip(reversed(history.links), reversed(history.units), strict=True):
+            points = self.memory.points.get(link)
+            if any(self.memory.is_live(point.session, self.now) for point in points):
+                break
+            weight += unit.weight
+        return weight
+
+    def _history(self) -> History:
+        whole = histories.trace(histories.beginning(self.client.scope), self.call.messages)
+        if self.answered is None or self.answered.link in whole.links:
+            return whole
+        if self.call.dialect is not Dialect.OPENAI_RESPONSES:
+            return whole  # Claude Code names the previous message and still sends everything
+        return histories.trace(self.answered.link, self.call.messages)
+
+    @cached_property
+    def issuers(self) -> list[Session]:
+        """The sessions whose model issued the newest tool id in the history that is known."""
+        parts = (part for message in reversed(self.call.messages) for part in message.parts)
+        ids = (part.id for part in parts if isinstance(part, ToolCall) and part.id)
+        found = (self.memory.tool_ids.get((self.client.scope, id)) for id in ids)
+        return next(filter(None, found), [])
+
+    @cached_property
+    def step(self) -> Step | None:
+        """The point that the history goes on from."""
+        return lineage.follow(
+            self.history, self.client, self.agent.id, lambda: self.issuers, self.memory, self.now
+        )
+
+    @cached_property
+    def alike(self) -> Alike | None:
+        """The session that the history is most alike to, if that may be asked."""
+        spoken = [message for message in self.call.messages if message.role is not Role.SYSTEM]
+        is_long = len(spoken) >= self.settings.min_messages_for_new_session
+        if not self.settings.fuzzy_matching or not is_long:
+            return None
+        words = likeness.words_of(self.call.messages, self.plain)
+        return likeness.resemble(
+            self.history, words, self.client, self.issuers, self.memory, self.settings, self.now
+        )
+
+    @cached_property
+    def opening(self) -> list[str]:
+        """The plain words of the history before the model's first."""
+        return [self.plain(text) for text in quotes.opening_texts(self.call.messages)]
+
+    def session_declared(self, id: str) -> Session | None:
+        """The session that a declared id names: by a name of the client's own, or by ours."""
+        sessions = self.memory.declared.get((self.declared_scope, id))
+        if sessions:
+            return sessions[-1]
+        known = self.memory.get(id)
+        is_ours = known is not None and known.scope == self.client.scope
+        return known if is_ours or self.settings.trust_ids_across_credentials else None
+
+    def chains_of_run(self, run: str) -> list[Session]:
+        """The sessions of a declared run, the oldest first."""
+        return self.memory.runs.get((self.declared_scope, run))
+
+    @property
+    def declared_scope(self) -> str:
+        """Within what a declared id is unique: the credential, unless a setting trusts all."""
+        return "" if self.settings.trust_ids_across_credentials else self.client.scope
+
+    @cached_property
+    def reset_phrase(self) -> str:
+        """The reset phrase that the newest message, if it is a person's, begins with."""
+        newest = self.call.messages[-1] if self.call.messages else None
+        if newest is None or newest.role is not Role.USER:
+            return ""
+        said = self.plain(newest.text).casefold()
+        phrases = (phrase.casefold() for phrase in self.settings.reset_phrases)
+        return next((phrase for phrase in phrases if phrase and said.startswith(phrase)), "")
+
+    @cached_property
+    def errand(self) -> Quote | None:
+        """The session that sent this one: its model gave the opening's text to a tool."""
+        if self.history.model_units():
+            return None
+        salt = histories.salt(histories.beginning(self.client.scope))
+        prompts = [m.text for m in self.call.messages if m.role is Role.SYSTEM] or [
+            self.call.system
+        ]
+        texts = [*self.opening, *map(self.plain, prompts)]
+        return quotes.errand_of(texts, salt, self.memory, self.now)
+
+    @cached_property
+    def summary(self) -> Quote | None:
+        """The session whose model wrote what the opening quotes at length."""
+        salt = histories.salt(histories.beginning(self.client.scope))
+        return quotes.summary_of(self.opening, salt, self.memory, self.now)

@@ -1,0 +1,150 @@
+"""Tells memory what was said: when a call is known to be a session's, and when its reply came."""
+
+from __future__ import annotations
+
+from callerid.identity import history as histories
+from callerid.identity import likeness, quotes, sketch
+from callerid.identity.history import History, Link
+from callerid.identity.memory import Memory, Point, Session, State
+from callerid.turn import Call, Client, Reply, Role, ToolCall
+from callerid.wire import canonical
+from callerid.wire.messages import MessageReader
+
+MIN_TOOL_ID = 9  # characters: Mistral's, the shortest that are random; call_0 is anybody's
+
+
+def call(
+    session: Session,
+    history: History,
+    before: Point | None,
+    again: Point | None,
+    client: Client,
+    agent_id: str,
+    memory: Memory,
+    now: float,
+) -> Point:
+    """Remember that a session made a call, which goes on from `before` or repeats `again`."""
+    memory.touch(session, now)
+    session.client = client
+    point = again or _new_point(session, history, before, memory)
+    point.state = State.IN_FLIGHT
+    point.agent_id = agent_id
+    point.connection = client.connection
+    session.head = point
+    session.asked = history.units[-1].digest if history.units else b""
+    return point
+
+
+def _new_point(session: Session, history: History, before: Point | None, memory: Memory) -> Point:
+    if before is None:
+        scope = histories.beginning(session.scope)
+        session.given = frozenset(histories.key(scope, unit) for _, unit in history.model_units())
+    else:
+        _hear(session, history, before, memory)
+        _notice_search(session, history, before)
+    depth = len(history.units) + (before.depth if before and before.link == history.start else 0)
+    point = Point(session, history.end, depth, before, is_reply=False)
+    if before is not None:
+        before.next = point
+        if before.is_reply and before.before is not None:
+            before.before.next = before
+    memory.points.add(session, history.end, point)
+    return point
+
+
+def _notice_search(session: Session, history: History, before: Point) -> None:
+    """A fork that asks an earlier call again, word for word, is a step of a search."""
+    origin = before.session
+    if origin is not session:
+        asks_again = not before.is_reply and before.link == history.end
+        origin.is_searched = session.is_searched = origin.is_searched or asks_again
+
+
+def _hear(session: Session, history: History, before: Point, memory: Memory) -> None:
+    """Take in what the model said between the point and this call, where we did not see it said."""
+    if before.session is not session or before.link not in history.links:
+        return
+    scope = histories.beginning(session.scope)
+    known = history.links.index(before.link) + 1
+    for at, unit in history.model_units():
+        if at >= known:
+            _say(session, histories.key(scope, unit), memory)
+
+
+def _say(session: Session, name: int, memory: Memory) -> None:
+    session.said.append(name)
+    memory.units.add(session, name, session)
+
+
+def reply(
+    point: Point,
+    asked: Call,
+    answer: Reply,
+    reader: MessageReader,
+    memory: Memory,
+    now: float,
+    *,
+    has_failed: bool,
+) -> None:
+    """Remember how a call was answered: the history grows by what the model said."""
+    session = point.session
+    memory.touch(session, now)
+    units = canonical.in_order(answer.messages)
+    # An answer that says nothing is none: clients ask again, or go on as if it had said something.
+    point.state = State.FAILED if has_failed or not units else State.ANSWERED
+    if not units:
+        return
+    scope = histories.beginning(session.scope)
+    link: Link = histories.extend(point.link, units)[-1]
+    spoken = Point(session, link, point.depth + len(units), point, is_reply=True)
+    del session.said[point.turn :]
+    for unit in units:
+        _say(session, histories.key(scope, unit), memory)
+    spoken.turn = len(session.said)
+    session.head = spoken
+    memory.points.add(session, link, spoken)
+    if answer.response_id:
+        memory.responses.add(session, (session.scope, answer.response_id), spoken)
+    for message in answer.messages:
+        for part in message.parts:
+            if isinstance(part, ToolCall) and len(part.id) >= MIN_TOOL_ID:
+                memory.tool_ids.add(session, (session.scope, part.id), session)
+    words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
+    session.tail, session.messages = words.tail, words.messages
+    session.ends_in_text = bool(answer.messages[-1].text)
+    _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
+    _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)
+
+
+def summary(
+    session: Session, asked: Call, answer: Reply, reader: MessageReader, memory: Memory, now: float
+) -> None:
+    """Remember the reply to a compaction call, which stands outside the chain."""
+    memory.touch(session, now)
+    text = reader.plain("\n".join(message.text for message in answer.messages))
+    _keep_reply(session, text, _asked_words(asked, reader), memory)
+
+
+def _asked_words(asked: Call, reader: MessageReader) -> str:
+    """The opening and the newest words of a person: what replies like to repeat."""
+    texts = quotes.opening_texts(asked.messages)
+    newest = next((m.text for m in reversed(asked.messages) if m.role is Role.USER), "")
+    return reader.plain("\n".join([*texts, newest]))
+
+
+def _keep_reply(session: Session, text: str, asked: str, memory: Memory) -> None:
+    """Let the model's own words find the session, not those that it repeats."""
+    salt = histories.salt(histories.beginning(session.scope))
+    memory.replies.forget(session)
+    for number in sketch.sketch(text, salt, besides=asked):
+        memory.replies.add(session, number, session)
+
+
+def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:
+    salt = histories.salt(histories.beginning(session.scope))
+    for text in texts:
+        errand = text[: quotes.ERRAND_KEPT]
+        session.errands.append(errand)
+        for number in sketch.sketch(errand, salt):
+            memory.errands.add(session, number, session)
+    del session.errands[: -quotes.MAX_ERRANDS]

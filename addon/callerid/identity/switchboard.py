@@ -1,0 +1,186 @@
+"""The switchboard: parses, identifies and remembers; what the live proxy and replays share.
+
+Time and chance come in as arguments; nothing here waits, writes or logs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from callerid.identity import remember
+from callerid.identity.agents import Agents
+from callerid.identity.declared import Declarations, Declared
+from callerid.identity.identify import Match, identify
+from callerid.identity.memory import Memory, Point, Session
+from callerid.identity.question import Question
+from callerid.settings.load import Configuration
+from callerid.turn import Call, Client, Identity, Kind, Reply, Request
+from callerid.wire import canonical, parse
+from callerid.wire.messages import MessageReader
+from callerid.wire.parse import ReplyReader
+
+NewId = Callable[[str], str]  # a prefix in, an id out: sess_4f...
+MAX_ID = 255  # Bifrost takes no longer ids
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A call with its identity (None where identification is switched off) and its place."""
+
+    request: Request
+    call: Call
+    identity: Identity | None
+    session: Session | None = None
+    point: Point | None = None
+
+    @property
+    def call_kind(self) -> Kind:
+        """What the call is for, as far as is known."""
+        return self.identity.kind if self.identity else self.call.kind
+
+
+class Switchboard:
+    """Everything that is known of the calls so far, and the way of a call through it.
+
+    `on_match` is told of each identification, before it is remembered.
+    """
+
+    def __init__(self, configuration: Configuration, new_id: NewId) -> None:
+        settings = configuration.settings.session
+        tags = [block.tag for block in configuration.clients.injected_blocks]
+        self.settings = settings
+        self.memory = Memory(settings.max_sessions, settings.session_ttl_seconds)
+        self.agents = Agents()
+        self.reader = MessageReader(canonical.injected_pattern(tags))
+        self.on_match: Callable[[Question, Match], None] | None = None
+        self._declarations = Declarations(configuration.clients)
+        self._new_id = new_id
+
+    def take(self, request: Request, now: float) -> Turn | None:
+        """The turn that a request begins; None where it is no LLM call. Raises NotJSON."""
+        call = parse.parse_call(request.path, request.body, self.reader)
+        if call is None:
+            return None
+        if not self.settings.enabled:
+            return Turn(request, call, None)
+        return self._identify(request, call, now)
+
+    def reply_reader(self, turn: Turn, content_type: str, encoding: str) -> ReplyReader:
+        """What reads the reply to a turn, as its bytes come; raises BadEncoding."""
+        return ReplyReader(turn.call.dialect, content_type, encoding, self.reader)
+
+    def answer(self, turn: Turn, reply: Reply | None, now: float, *, has_failed: bool) -> None:
+        """Remember how a turn ended; None is a reply that could not be read."""
+        answer = reply or Reply()
+        if turn.point is not None:
+            remember.reply(
+                turn.point, turn.call, answer, self.reader, self.memory, now, has_failed=has_failed
+            )
+        elif turn.session and turn.call_kind is Kind.COMPACTION and not has_failed:
+            remember.summary(turn.session, turn.call, answer, self.reader, self.memory, now)
+
+    def restore(self, request: Request, call: Call, identity: Identity, now: float) -> Turn:
+        """Take in a turn whose identity is on record, as after a restart."""
+        agent = self.agents.recognise(call, identity.client_name, identity.agent_id)
+        declared = self._declarations.read(request, call)
+        question = Question(
+            call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
+            now,
+        )  # fmt: skip
+        session = self.memory.get(identity.session_id)
+        if session is None:
+            session = self._session(request.client, identity, now)
+        step = question.step
+        match = Match(identity.because, identity.confidence, identity.evidence, session)
+        if step is not None and step.point.session is session:
+            is_again = step.at == len(question.history.links) and not step.point.is_reply
+            match = (
+                match._replace(again=step.point) if is_again else match._replace(before=step.point)
+            )
+        elif session.calls:
+            match = match._replace(before=session.head)
+        return self._remember(question, match, session, identity, request)
+
+    def _identify(self, request: Request, call: Call, now: float) -> Turn:
+        declared = self._declarations.read(request, call)
+        agent = self.agents.recognise(call, declared.client_name)
+        question = Question(
+            call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
+            now,
+        )  # fmt: skip
+        match = identify(question)
+        if self.on_match is not None:
+            self.on_match(question, match)
+        identity = self._identity(question, match)
+        session = match.session or self._session(request.client, identity, now)
+        if match.before is not None and match.session is None:
+            session.said = match.before.session.said[: match.before.turn]
+        return self._remember(question, match, session, identity, request)
+
+    def _identity(self, question: Question, match: Match) -> Identity:
+        session, declared = match.session, question.declared
+        parent_id = session.parent_id if session else match.parent_id
+        id = session.id if session else self._free_id(match.new_id, question.client)
+        parent = self.memory.get(parent_id)
+        above = session.root_id if session else parent.root_id if parent else parent_id
+        return Identity(
+            session_id=id,
+            agent_id=declared.agent or question.agent.id,
+            root_session_id=above or declared.run or id,
+            because=match.because,
+            confidence=match.confidence,
+            evidence=match.evidence,
+            kind=question.kind,
+            agent_name=declared.agent_name or question.agent.name,
+            parent_session_id=parent_id,
+            relation=session.relation if session else match.relation,
+            client_name=declared.client_name,
+            is_final=bool(declared.is_final),
+        )
+
+    def _free_id(self, wanted: str, client: Client) -> str:
+        """The id wanted, if no other customer has it; a new one where none is wanted."""
+        if not wanted:
+            return self._new_id("sess")
+        taken = self.memory.get(wanted)
+        if taken is None or taken.scope == client.scope:
+            return wanted
+        return f"{wanted[: MAX_ID - 9]}-{re.sub('[^A-Za-z0-9]', '', client.scope)[:8] or 'anyone'}"
+
+    def _session(self, client: Client, identity: Identity, now: float) -> Session:
+        session = Session(identity.session_id, client, now)
+        session.root_id = identity.root_session_id
+        session.parent_id = identity.parent_session_id
+        session.relation = identity.relation
+        session.agent_id = identity.agent_id
+        return session
+
+    def _remember(
+        self, question: Question, match: Match, session: Session, identity: Identity,
+        request: Request,
+    ) -> Turn:  # fmt: skip
+        self.memory.touch(session, question.now)
+        session.calls += 1
+        self._name(session, question)
+        if identity.kind is not Kind.MAIN:
+            return Turn(request, question.call, identity, session)
+        session.agent_id = question.agent.id
+        point = remember.call(
+            session, question.history, match.before, match.again, request.client,
+            question.agent.id, self.memory, question.now,
+        )  # fmt: skip
+        return Turn(request, question.call, identity, session, point)
+
+    def _name(self, session: Session, question: Question) -> None:
+        """Let the ids that the client declared find the session from now on."""
+        declared: Declared = question.declared
+        scope = question.declared_scope
+        name = declared.session or (declared.run if session.id == declared.run else "")
+        if name:
+            self.memory.declared.add(session, (scope, name), session)
+        if declared.run:
+            self.memory.runs.add(session, (scope, declared.run), session)
+        if name or declared.run:
+            session.has_declared_id = True

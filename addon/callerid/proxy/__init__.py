@@ -1,0 +1,1 @@
+"""The edge: what stands between mitmproxy and the rest."""

@@ -1,0 +1,291 @@
+"""The edge: the one module that knows mitmproxy. Flows in, values on, header edits back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from mitmproxy import ctx, exceptions, http
+from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from callerid import credentials, places
+from callerid.guard import Guard
+from callerid.identity.switchboard import Switchboard
+from callerid.proxy import ports
+from callerid.proxy.desk import Desk, Ending, OpenCall
+from callerid.proxy.tee import Tee
+from callerid.settings.checked import BadSetting
+from callerid.settings.load import Configuration, load
+from callerid.stamp import Edit, Stamper
+from callerid.traces.database import BadDatabase
+from callerid.traces.record import Recorder
+from callerid.traces.restore import restore
+from callerid.traces.rows import State
+from callerid.turn import Client, HeaderList, Identity, Request
+from callerid.wire import parse
+
+log = logging.getLogger(__name__)
+
+CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
+STAMPED = "callerid.stamped"  # in a flow's metadata: the headers that we set, for replays
+# What mitmproxy says when it was the client that went away (proxy/layers/http, both versions).
+_CLIENT_LEFT = re.compile(r"client disconnected|by client|peer closed connection", re.IGNORECASE)
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody else has: `sess_` and the like, then 32 hexadecimal digits."""
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+class CallerId:
+    """The hooks that mitmproxy calls."""
+
+    def __init__(self) -> None:
+        self.guard = Guard()
+        self.desk: Desk | None = None
+        self.configuration: Configuration | None = None
+        self._recorder: Recorder | None = None
+        self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
+        self._refused_ports: frozenset[int] = frozenset()
+        self._is_running = False
+
+    # Options are text and are read in configure: mitmproxy drops an addon without a word when an
+    # option of another type has a bad value.
+    def load(self, loader: Loader) -> None:
+        """Declare our options."""
+        loader.add_option("callerid_config", str, "", "A settings file (see config/callerid.yaml).")
+        loader.add_option(
+            "callerid_db", str, "", f"The file of the traces (default: {places.traces()})."
+        )
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the settings and open the traces; a mistake stops mitmproxy here."""
+        if not updated & {"callerid_config", "callerid_db"}:
+            return
+        try:
+            self._set_up(ctx.options.callerid_config, ctx.options.callerid_db)
+        except (BadSetting, BadDatabase) as error:
+            self._refuse(f"callerid: {error}")
+
+    def _refuse(self, complaint: str) -> None:
+        """Stop mitmproxy while it starts, by an error in one line; later refuse the new option."""
+        if self._is_running:
+            raise exceptions.OptionsError(complaint)  # type: ignore[no-untyped-call]
+        log.error(complaint)  # mitmproxy ends when an error is logged before it runs
+
+    def _set_up(self, config: str, database: str) -> None:
+        configuration = load(str(Path(config).expanduser()) if config else "")
+        path = Path(database).expanduser() if database else places.traces()
+        switchboard = Switchboard(configuration, new_id)
+        self._close_recorder()
+        self._digest_key = os.urandom(32)
+        if configuration.settings.record.enabled:
+            self._digest_key = restore(path, switchboard, self.guard, time.time())
+            record = configuration.settings.record
+            self._recorder = Recorder(path, record.queue_size, record.flush_seconds, self.guard)
+        stamping = configuration.settings.stamp.enabled
+        stamper = Stamper(configuration.providers, configuration.profiles, sets=stamping)
+        self.configuration = configuration
+        self.desk = Desk(switchboard, stamper, self._recorder, self.guard, new_id)
+
+    def running(self) -> None:
+        """Learn which ports are ours, and say that we are there."""
+        self._is_running = True
+        with self.guard("running"):
+            self._refused_ports = self._own_ports()
+            if self.desk is None:
+                return
+            where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
+            log.info("callerid: identifying LLM calls; traces in %s", where)
+
+    def _own_ports(self) -> frozenset[int]:
+        server = ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
+        own = {address[1] for address in server.listen_addrs()} if server else set()
+        if "web_port" in ctx.options:
+            own.add(ctx.options.web_port)
+        extra = self.configuration.settings.proxy.refuse_ports if self.configuration else ()
+        return frozenset(own | set(extra))
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Refuse the way back to our own ports."""
+        with self.guard("server_connect"):
+            host, port = data.server.address[:2] if data.server.address else ("", 0)
+            if ports.is_refused(host, port, self._refused_ports) and not _is_reverse(data):
+                data.server.error = (
+                    f"callerid: port {port} is the proxy's own and cannot be reached through it; "
+                    "if another machine is meant, name it by its address"
+                )
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Identify a call and write its headers; the last step is the only one that touches it."""
+        with self.guard("request"):
+            if self.desk is None or not flow.live or flow.response or flow.error:
+                return
+            request = flow.request
+            if not parse.may_be_call(request.method, request.path):
+                return
+            if request.raw_content is None:
+                self.guard.note(
+                    "streamed_request",
+                    "a call's body was streamed (stream_large_bodies) and not seen",
+                )
+                return
+            encoding = request.headers.get("content-encoding", "")
+            begun = self.desk.begin(self._request(flow), encoding, time.time())
+            if begun.call is not None:
+                self._open[flow.id] = begun.call, None
+                flow.metadata["callerid.call"] = begun.call.entry.id
+                _describe(flow, begun.call.turn.identity)
+            _apply(begun.edits, request.headers)
+            flow.metadata[STAMPED] = [edit.name.lower() for edit in begun.edits if edit.value]
+
+    def _request(self, flow: http.HTTPFlow) -> Request:
+        request = flow.request
+        headers = _headers(request.headers)
+        if flow.is_replay == "request":  # what we set the first time is not what the client said
+            ours = flow.metadata.get(STAMPED, ())
+            headers = tuple(pair for pair in headers if pair[0].lower() not in ours)
+        address = flow.client_conn.peername or ("",)
+        client = Client(
+            scope=credentials.scope(headers, request.path, self._digest_key),
+            connection=flow.client_conn.id,
+            address=str(address[0]),
+            user_agent=request.headers.get("user-agent", ""),
+        )
+        body = request.raw_content or b""
+        return Request(
+            request.method, request.scheme, request.host, request.port, request.path, headers,
+            body, client,
+        )  # fmt: skip
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Let streams pass as they come, and look at those of calls on the way."""
+        with self.guard("responseheaders"):
+            response = flow.response
+            if response is None or self.desk is None or not self.configuration:
+                return
+            open_call = self._open.get(flow.id)
+            if open_call is None:
+                if _is_event_stream(response) and not response.stream:
+                    response.stream = True  # an event stream that is held back is no use to anyone
+                return
+            call = open_call[0]
+            headers = response.headers
+            content_type = headers.get("content-type", "")
+            encoding = headers.get("content-encoding", "")
+            edits = self.desk.reply_begins(call, response.status_code, content_type, encoding)
+            is_stream = _is_stream(response) or ctx.options.stream_large_bodies
+            if is_stream and not response.stream:
+                bound = self.configuration.settings.stream.viewable_bytes
+                desk = self.desk
+                tee = Tee(lambda chunk: desk.watch(call, chunk, time.time()), bound, time.time)
+                self._open[flow.id] = call, tee
+                response.stream = tee
+            if self.configuration.settings.stamp.return_ids:
+                _apply(edits, headers)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """A reply came to its end."""
+        response = flow.response
+        if response is None or (found := self._open.pop(flow.id, None)) is None:
+            return
+        call, tee = found
+        with self.guard("response"):
+            now = time.time()
+            if tee is not None:
+                if response.raw_content is None and tee.viewable is not None:
+                    response.raw_content = tee.viewable
+                first_byte, size = tee.first_byte, tee.size
+            else:
+                body = response.raw_content or b""
+                first_byte, size = response.timestamp_start, len(body)
+                if self.desk is not None:
+                    self.desk.watch(call, body, now)
+            self._end(call, Ending(State.OK, response.status_code, now, first_byte, size))
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A call came to no end: the client or the provider went away."""
+        if (found := self._open.pop(flow.id, None)) is None:
+            return
+        call, tee = found
+        with self.guard("error"):
+            words = flow.error.msg if flow.error else "unknown"
+            state = State.ABORTED if _CLIENT_LEFT.search(words) else State.UNREACHABLE
+            self._end(call, self._cut(flow.response, tee, state, words))
+
+    @staticmethod
+    def _cut(response: http.Response | None, tee: Tee | None, state: State, words: str) -> Ending:
+        status = response.status_code if response else None
+        first_byte, size = (tee.first_byte, tee.size) if tee else (None, None)
+        return Ending(state, status, time.time(), first_byte, size, words)
+
+    def _end(self, call: OpenCall, ending: Ending) -> None:
+        if self.desk is not None:
+            self.desk.end(call, ending)
+
+    def done(self) -> None:
+        """Finish what is in flight, and write all that is queued.
+
+        mitmproxy calls this before it tells us of the flows that it is about to break off.
+        """
+        with self.guard("done"):
+            for call, tee in list(self._open.values()):
+                status = 200 if tee else None
+                size = tee.size if tee else None
+                first_byte = tee.first_byte if tee else None
+                words = "the proxy was stopped"
+                self._end(
+                    call, Ending(State.INTERRUPTED, status, time.time(), first_byte, size, words)
+                )
+            self._open.clear()
+            self._close_recorder()
+
+    def _close_recorder(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close(CLOSING_SECONDS)
+            self._recorder = None
+
+
+def _headers(headers: http.Headers) -> HeaderList:
+    return tuple(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in headers.fields
+    )
+
+
+def _apply(edits: Sequence[Edit], headers: http.Headers) -> None:
+    for name, value in edits:
+        if value is None:
+            headers.pop(name, None)
+        else:
+            headers[name] = value
+
+
+def _is_event_stream(response: http.Response) -> bool:
+    return "event-stream" in str(response.headers.get("content-type", ""))
+
+
+def _is_stream(response: http.Response) -> bool:
+    """Whether a reply comes bit by bit: events, or a body whose length is not said beforehand."""
+    return _is_event_stream(response) or "content-length" not in response.headers
+
+
+def _is_reverse(data: ServerConnectionHookData) -> bool:
+    """Whether the upstream is the operator's choice (reverse mode), not the client's."""
+    mode = str(getattr(data.client, "proxy_mode", ""))
+    return "reverse" in mode
+
+
+def _describe(flow: http.HTTPFlow, identity: Identity | None) -> None:
+    """One line for the comment column of mitmweb, unless the user has written there."""
+    if identity is not None and (not flow.comment or flow.is_replay):
+        flow.comment = (
+            f"{identity.kind} · {identity.agent_name} · {identity.session_id} · "
+            f"{identity.because} {identity.confidence:.2f}"
+        )

@@ -1,0 +1,181 @@
+"""The desk: takes a call from its request to the end of its reply.
+
+Parse, identify, stamp, watch the reply, remember, record: each stage under the guard, so that
+what fails costs its own result and nothing else. It knows no flows; time comes in as an argument.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from callerid import stamp
+from callerid.guard import Guard
+from callerid.identity.switchboard import NewId, Switchboard, Turn
+from callerid.stamp import Edit, Stamper
+from callerid.traces.record import Recorder
+from callerid.traces.rows import Entry, State
+from callerid.turn import Reply, Request, Timing
+from callerid.wire import bodies, wirejson
+from callerid.wire.parse import ReplyReader
+
+
+class OpenCall:
+    """A call whose reply is not over; `edits` are what is written on its request."""
+
+    __slots__ = ("edits", "entry", "is_remembered", "reader", "status", "turn")
+
+    def __init__(self, turn: Turn, entry: Entry, edits: list[Edit]) -> None:
+        self.turn = turn
+        self.entry = entry
+        self.edits = edits
+        self.reader: ReplyReader | None = None
+        self.status = 0
+        self.is_remembered = False
+
+
+class Begun(NamedTuple):
+    """What a request comes to: header edits, and the call, where it is one that could be read."""
+
+    edits: list[Edit]
+    call: OpenCall | None
+
+
+class Ending(NamedTuple):
+    """How a reply ended, as seen on the wire; `state` is what a reply without fault comes to."""
+
+    state: State
+    status: int | None
+    at: float
+    first_byte: float | None = None
+    size: int | None = None
+    error: str = ""
+
+
+class Desk:
+    """All stages together, and what they need."""
+
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        stamper: Stamper,
+        recorder: Recorder | None,
+        guard: Guard,
+        new_id: NewId,
+    ) -> None:
+        self.switchboard = switchboard
+        self.guard = guard
+        self._stamper = stamper
+        self._recorder = recorder
+        self._new_id = new_id
+
+    def begin(self, request: Request, encoding: str, now: float) -> Begun:
+        """Take a request that may be a call; its body still packed as `encoding` says."""
+        edits: list[Edit] = []
+        with self.guard("strip"):
+            edits = self._stamper.strips(request.headers, request.host)
+        with self.guard("request"):
+            turn = self._read(request, encoding, now)
+            if turn is not None:
+                return self._open(turn, edits, now)
+        return Begun(edits, None)
+
+    def _read(self, request: Request, encoding: str, now: float) -> Turn | None:
+        try:
+            body = bodies.unpack(encoding, request.body) if encoding else request.body
+            return self.switchboard.take(msgspec.structs.replace(request, body=body), now)
+        except (bodies.BadEncoding, wirejson.NotJSON) as error:
+            self.guard.note("unreadable_request", f"a call's body could not be read: {error}")
+            return None
+
+    def _open(self, turn: Turn, edits: list[Edit], now: float) -> Begun:
+        request = turn.request
+        if turn.identity is not None:
+            with self.guard("stamp"):
+                edits += self._stamper.sets(turn.identity, request.headers, request.host)
+        entry = Entry(
+            id=self._new_id("call"),
+            request=request,
+            call=turn.call,
+            identity=turn.identity,
+            provider=self._stamper.upstream(request.host).provider,
+            edits=tuple(edits),
+            timing=Timing(started=now),
+        )
+        self._record(entry)
+        return Begun(edits, OpenCall(turn, entry, edits))
+
+    def reply_begins(
+        self, call: OpenCall, status: int, content_type: str, encoding: str
+    ) -> list[Edit]:
+        """Make ready to read a reply; the headers that it takes to the client."""
+        call.status = status
+        with self.guard("reply"):
+            try:
+                call.reader = self.switchboard.reply_reader(call.turn, content_type, encoding)
+            except bodies.BadEncoding as error:
+                self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
+        return stamp.returned(call.turn.identity) if call.turn.identity else []
+
+    def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
+        """Read the next bytes of a reply; a reply that cannot be read is not read further."""
+        if call.reader is None:
+            return
+        reader, call.reader = call.reader, None  # gone, should reading fail in whatever way
+        with self.guard("reply"):
+            try:
+                reader.feed(chunk)
+            except (bodies.BadEncoding, ValueError) as error:
+                self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
+                return
+            call.reader = reader
+            if reader.is_complete and not call.is_remembered:
+                # The client has its reply now; its next call may be here before the stream ends.
+                self._remember(call, reader.reply(call.status), State.OK, now)
+
+    def end(self, call: OpenCall, ending: Ending) -> None:
+        """Finish a call: read what came of its reply, remember it, record it."""
+        reply: Reply | None = None
+        with self.guard("reply"):
+            if call.reader is not None and ending.status is not None:
+                reply = call.reader.finish(ending.status)
+                if call.reader.broken_events:
+                    self.guard.note("broken_events", "a stream held events that are no JSON")
+        state = _state(ending, reply)
+        if not call.is_remembered:
+            self._remember(call, reply, state, ending.at)
+        self._record(
+            msgspec.structs.replace(
+                call.entry,
+                timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
+                state=state,
+                status=ending.status,
+                reply=reply,
+                reply_bytes=ending.size,
+                error="" if state is State.OK else ending.error,
+            )
+        )
+
+    def _remember(self, call: OpenCall, reply: Reply | None, state: State, now: float) -> None:
+        call.is_remembered = True
+        with self.guard("remember"):
+            has_failed = state is not State.OK or bool(reply and reply.error)
+            self.switchboard.answer(call.turn, reply, now, has_failed=has_failed)
+
+    def _record(self, entry: Entry) -> None:
+        with self.guard("record"):
+            if self._recorder is not None and not self._recorder.put(entry):
+                self.guard.note("dropped", "the writer's queue is full: a record was dropped")
+
+
+def _state(ending: Ending, reply: Reply | None) -> State:
+    """What a call came to. A client that leaves after a whole reply has not broken it off."""
+    is_whole = reply is not None and reply.complete and not reply.error
+    if ending.state is State.ABORTED and is_whole and reply is not None and reply.messages:
+        return State.OK
+    if ending.state is not State.OK:
+        return ending.state
+    if (ending.status or 0) >= 400 or (reply is not None and reply.error):
+        return State.ERROR
+    return State.OK if reply is None or is_whole else State.TRUNCATED

@@ -1,0 +1,49 @@
+"""Reads mitmproxy's own flow files (`mitmdump -w FILE`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, BinaryIO, cast
+
+from mitmproxy import exceptions, http
+from mitmproxy.io import FlowReader
+
+from callerid.recordings.calls import BadLine, RecordedCall, request
+from callerid.wire import bodies
+
+
+def read_flows(file: IO[bytes]) -> Iterator[RecordedCall]:
+    """The HTTP flows of a file, in their order; raises BadLine where the file is none."""
+    try:
+        for number, flow in enumerate(FlowReader(cast(BinaryIO, file)).stream(), 1):
+            if isinstance(flow, http.HTTPFlow) and flow.request.raw_content is not None:
+                yield _recorded(flow, number)
+    except exceptions.FlowReadException as error:
+        raise BadLine(f"expected JSON lines, HAR, traces.db or a flow file: {error}") from None
+
+
+def _recorded(flow: http.HTTPFlow, number: int) -> RecordedCall:
+    headers = tuple(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in flow.request.headers.fields
+    )
+    asked = flow.request
+    response = flow.response
+    began = asked.timestamp_start
+    ended = response.timestamp_end if response and response.timestamp_end else began
+    return RecordedCall(
+        id=str(flow.metadata.get("callerid.call") or number),
+        t=began,
+        t_response=ended,
+        request=request(asked.method, asked.url, headers, _body(asked)),
+        status=response.status_code if response else 0,
+        reply=_body(response) if response else None,
+    )
+
+
+def _body(message: http.Message) -> bytes:
+    raw = message.raw_content or b""
+    try:
+        return bodies.unpack(message.headers.get("content-encoding", ""), raw)
+    except bodies.BadEncoding:
+        return raw

@@ -1,0 +1,1 @@
+"""What callerid is told: its settings and the tables of config/."""

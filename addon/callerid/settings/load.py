@@ -1,0 +1,71 @@
+"""Reads the settings and the tables that they name, and checks what one file says of another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from callerid import places
+from callerid.settings.checked import BadSetting, read
+from callerid.settings.tables import ClientTable, ProfileTable, ProviderTable
+from callerid.settings.values import Settings
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """The settings with the tables that they name."""
+
+    settings: Settings
+    clients: ClientTable
+    providers: ProviderTable
+    profiles: ProfileTable
+
+
+def load(path: str = "") -> Configuration:
+    """Read the settings file at `path` ("" for the defaults) and the tables; raises BadSetting."""
+    settings = read(Path(path), Settings) if path else Settings()
+    beside = Path(path).parent
+    tables = settings.tables
+    configuration = Configuration(
+        settings,
+        read(_table(tables.clients, "clients", beside), ClientTable),
+        read(_table(tables.providers, "providers", beside), ProviderTable),
+        read(_table(tables.profiles, "profiles", beside), ProfileTable),
+    )
+    _check_profiles(configuration.profiles, _table(tables.profiles, "profiles", beside))
+    _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
+    return configuration
+
+
+def _table(name: str, shipped: str, beside: Path) -> Path:
+    return beside / Path(name).expanduser() if name else places.CONFIG / f"{shipped}.yaml"
+
+
+def _check_profiles(table: ProfileTable, path: Path) -> None:
+    for index, row in enumerate(table.upstreams):
+        if row.profile not in table.profiles:
+            raise BadSetting(
+                f"{path}: upstreams[{index}].profile = {row.profile!r}, but it is one of "
+                + ", ".join(table.profiles)
+            )
+
+
+def _check_clients(table: ClientTable, path: Path) -> None:
+    for row in table.clients:
+        try:
+            re.compile(row.user_agent)
+        except re.error as error:
+            raise BadSetting(
+                f"{path}: {row.name}.user_agent = {row.user_agent!r}, "
+                f"but it is a regular expression ({error})"
+            ) from None
+        places = [*row.needs, *row.session, *row.run, *row.parent, *row.agent, *row.agent_name]
+        places += [row.final] if row.final else []
+        kinds = [rule.place for rule in row.kinds if rule.place not in ("system", "user")]
+        for place in [*places, *kinds]:
+            if not place.startswith(("header:", "body:")):
+                raise BadSetting(
+                    f"{path}: {row.name} has the place {place!r}, "
+                    "but a place is header:NAME or body:PATH, with #PATH for JSON inside"
+                )

@@ -1,0 +1,78 @@
+"""Every setting, with its default and what it may be; config/callerid.yaml gives the reasons."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from callerid.settings.checked import Strict
+
+Share = Annotated[float, Meta(ge=0, le=1, description="a share between 0 and 1")]
+Seconds = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
+Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+Switch = Annotated[bool, Meta(description="true or false")]
+Phrases = Annotated[tuple[str, ...], Meta(description="a list of texts")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
+FileName = Annotated[str, Meta(description='the path of a file, or ""')]
+
+
+class SessionSettings(Strict, frozen=True):
+    """How sessions are recognised."""
+
+    enabled: Switch = True
+    session_ttl_seconds: Seconds = 3600
+    max_sessions: Limit = 10000
+    fuzzy_matching: Switch = True
+    fuzzy_threshold: Share = 0.8
+    fuzzy_max_diff: Count = 2
+    reset_phrases: Phrases = ("start over", "new conversation", "clear chat")
+    min_messages_for_new_session: Count = 3
+    trust_ids_across_credentials: Switch = False
+
+
+class StampSettings(Strict, frozen=True):
+    """What is written on requests and responses."""
+
+    enabled: Switch = True
+    return_ids: Switch = True
+
+
+class RecordSettings(Strict, frozen=True):
+    """What is written to traces.db."""
+
+    enabled: Switch = True
+    queue_size: Limit = 10000
+    flush_seconds: Seconds = 0.5
+
+
+class StreamSettings(Strict, frozen=True):
+    """What is kept of streamed replies."""
+
+    viewable_bytes: Count = 8 << 20
+
+
+class ProxySettings(Strict, frozen=True):
+    """What the proxy refuses."""
+
+    refuse_ports: Annotated[tuple[Port, ...], Meta(description="a list of ports")] = ()
+
+
+class TableSettings(Strict, frozen=True):
+    """Which tables are used; "" is the shipped one."""
+
+    clients: FileName = ""
+    providers: FileName = ""
+    profiles: FileName = ""
+
+
+class Settings(Strict, frozen=True):
+    """Everything that config/callerid.yaml can say."""
+
+    session: SessionSettings = SessionSettings()
+    stamp: StampSettings = StampSettings()
+    record: RecordSettings = RecordSettings()
+    stream: StreamSettings = StreamSettings()
+    proxy: ProxySettings = ProxySettings()
+    tables: TableSettings = TableSettings()

@@ -1,0 +1,1 @@
+"""traces.db: written, read, and taken in after a restart."""

@@ -1,0 +1,210 @@
+"""traces.db: opening it, and reading back what was recorded."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from sqlite_utils import Database
+
+from callerid.traces.migrations import schema
+from callerid.turn import Because, Client, Identity, Kind, Relation, Request, Stood
+from callerid.wire import wirejson
+
+BUSY_MILLISECONDS = 5000  # another process may be writing: wait for it in the writer thread
+
+
+class BadDatabase(ValueError):
+    """A traces.db that cannot be used; the message says why and what to do."""
+
+
+class Recorded(NamedTuple):
+    """One call on record, as it can be identified again.
+
+    `replies` is the JSON of the reply's messages; `has_failed` is False for a call that was
+    answered or is (by the record) still in flight.
+    """
+
+    id: str
+    request: Request
+    identity: Identity
+    status: int
+    replies: list[bytes]
+    response_id: str
+    started_at: float
+    ended_at: float | None
+    has_failed: bool
+
+
+def open_database(path: Path) -> Database:
+    """Open (and create, mode 0600, or bring up to date) a traces.db; raises BadDatabase."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with ExitStack() as undo:
+            connection = sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000)
+            undo.callback(connection.close)
+            database = _prepared(connection, path)
+            undo.pop_all()
+    except (OSError, sqlite3.Error) as error:
+        raise BadDatabase(f"{path}: cannot be used as traces.db: {error}") from None
+    return database
+
+
+def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    database = Database(connection)
+    schema.apply(database)
+    _refuse_newer(database, path)
+    return database
+
+
+def _refuse_newer(database: Database, path: Path) -> None:
+    with closing(Database(memory=True)) as empty:
+        ours = {migration.name for migration in schema.pending(empty)}
+    foreign = {migration.name for migration in schema.applied(database)} - ours
+    if foreign:
+        raise BadDatabase(
+            f"{path}: was written by a newer callerid ({', '.join(sorted(foreign))} is not known "
+            "here); update callerid, or use another file: --set callerid_db=PATH"
+        )
+
+
+def digest_key(database: Database) -> bytes:
+    """The key with which this database's credentials are digested."""
+    (row,) = database.query("select value from facts where name = 'credential_digest_key'")
+    return bytes(row["value"])
+
+
+_CALLS = """
+select calls.*, sessions.client_scope, sessions.client_name, sessions.parent_session_id,
+    sessions.relation, sessions.root_session_id, agents.name as agent_name
+from calls
+join sessions on sessions.id = calls.session_id
+left join agents on agents.id = calls.agent_id
+"""
+_LIVE_CALLS = f"""
+{_CALLS} where sessions.last_seen >= :since order by calls.started_at desc limit :limit
+"""
+_ALL_CALLS = f"{_CALLS} order by calls.started_at"
+
+_MESSAGES = """
+with recursive levels (call_id, length) as (
+    select :call_id, 1000000
+    union all
+    select calls.base_call_id, min(levels.length, calls.base_length)
+    from levels join calls on calls.id = levels.call_id
+    where calls.base_call_id is not null
+)
+select messages.body
+from levels join call_messages on call_messages.call_id = levels.call_id
+join messages on messages.id = message_id
+where is_reply = 0 and position < levels.length
+order by position
+"""
+
+_REPLY = """
+select messages.body from call_messages join messages on messages.id = call_messages.message_id
+where call_id = :call_id and is_reply = 1 order by position
+"""
+
+
+def request_body(database: Database, call: Mapping[str, object]) -> bytes:
+    """The body of a recorded call, put together again: its members in their order."""
+    kept: dict[bytes, bytes] = {
+        Stood.MESSAGES: _array(_bodies(database, _MESSAGES, call["id"])),
+        Stood.SYSTEM: _body(database, call["system_message_id"]),
+        Stood.TOOLS: _body(database, call["tools_message_id"]),
+    }
+    members = [
+        (name, kept.get(raw.encode(), raw.encode()))
+        for name, raw in msgspec.json.decode(str(call["members"]), type=list[tuple[str, str]])
+    ]
+    # Gemini Code Assist wraps its call: the members inside are recorded as request.NAME.
+    inside = [(name[8:], raw) for name, raw in members if name.startswith("request.")]
+    outside = [(name, raw) for name, raw in members if not name.startswith("request.")]
+    return _object([*outside, ("request", _object(inside))] if inside else outside)
+
+
+def _object(members: list[tuple[str, bytes]]) -> bytes:
+    return b"{" + b",".join(wirejson.encode(name) + b":" + raw for name, raw in members) + b"}"
+
+
+def _array(items: list[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
+
+
+def _bodies(database: Database, query: str, call_id: object) -> list[bytes]:
+    return [str(row["body"]).encode() for row in database.query(query, {"call_id": call_id})]
+
+
+def _body(database: Database, message_id: object) -> bytes:
+    found = database.query("select body from messages where id = ?", [message_id])
+    return next((str(row["body"]).encode() for row in found), b"null")
+
+
+def live_calls(database: Database, since: float, limit: int) -> Iterator[Recorded]:
+    """The newest calls of sessions heard of since a time, the oldest of them first."""
+    rows = list(database.query(_LIVE_CALLS, {"since": since, "limit": limit}))
+    for row in reversed(rows):
+        yield _recorded(database, row)
+
+
+def all_calls(database: Database) -> Iterator[Recorded]:
+    """Every call that belongs to a session, the oldest first."""
+    for row in list(database.query(_ALL_CALLS)):
+        yield _recorded(database, row)
+
+
+def _recorded(database: Database, row: Mapping[str, object]) -> Recorded:
+    headers = msgspec.json.decode(str(row["request_headers"]), type=tuple[tuple[str, str], ...])
+    request = Request(
+        method=str(row["method"]),
+        scheme=str(row["scheme"]),
+        host=str(row["host"]),
+        port=int(str(row["port"])),
+        path=str(row["path"]),
+        headers=headers,
+        body=request_body(database, row),
+        client=Client(
+            scope=_text(row["client_scope"]),
+            connection=_text(row["client_connection"]),
+            address=_text(row["client_address"]),
+            user_agent=_text(row["user_agent"]),
+        ),
+    )
+    identity = Identity(
+        session_id=_text(row["session_id"]),
+        agent_id=_text(row["agent_id"]),
+        root_session_id=_text(row["root_session_id"]),
+        because=Because(_text(row["because"])),
+        confidence=float(str(row["confidence"])),
+        evidence=_text(row["evidence"]),
+        kind=Kind(_text(row["kind"])),
+        agent_name=_text(row["agent_name"]),
+        parent_session_id=_text(row["parent_session_id"]),
+        relation=Relation(_text(row["relation"])) if row["relation"] else None,
+        client_name=_text(row["client_name"]),
+        is_final=bool(row["is_final"]),
+    )
+    return Recorded(
+        str(row["id"]),
+        request,
+        identity,
+        int(str(row["status"] or 0)),
+        _bodies(database, _REPLY, row["id"]),
+        _text(row["response_id"]),
+        float(str(row["started_at"])),
+        float(str(row["ended_at"])) if row["ended_at"] else None,
+        row["state"] not in ("ok", "in_flight"),
+    )
+
+
+def _text(value: object) -> str:
+    return str(value) if value is not None else ""

@@ -1,0 +1,132 @@
+"""What was said, without how it was sent: the form in which histories are compared.
+
+Dropped, because real clients change them between two sendings of the same history: cache markers,
+tool ids (clients invent them), thinking and signatures (never part of a message here), blocks that
+the client injects (`injected_blocks` of config/clients.yaml), string-or-list shape, whitespace,
+unicode forms and typographic quotes, the order and spacing of tool arguments, where a model's text
+is cut, system messages.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from hashlib import sha256
+
+from callerid.turn import Message, Opaque, Part, Role, Text, ToolCall, ToolResult, Unit
+from callerid.wire import wirejson
+
+DIGEST_BYTES = 16  # 128 bits: collisions by chance are out of the question
+
+# Typographic signs that editors and clients write for plain ones.
+_PLAIN = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00ad": ""}
+_TYPOGRAPHY = re.compile(f"[{''.join(_PLAIN)}]")  # str.translate takes six times as long
+
+Injected = re.Pattern[str]
+
+
+def injected_pattern(tags: Iterable[str]) -> Injected:
+    """A pattern for the blocks (`<tag ...>...</tag>`) that clients inject into what was said."""
+    names = "|".join(re.escape(tag) for tag in tags)
+    return re.compile(rf"<({names})(?:\s[^<>]*)?>.*?</\1>" if names else r"(?!)", re.DOTALL)
+
+
+def plain(text: str, injected: Injected) -> str:
+    """The words of a text: no injected blocks, one kind of quote, one space between words."""
+    if "<" in text:
+        text = injected.sub(" ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = _TYPOGRAPHY.sub(lambda sign: _PLAIN[sign[0]], text)
+    return " ".join(text.split())
+
+
+def units_of(role: Role, parts: Iterable[Part], injected: Injected) -> tuple[Unit, ...]:
+    """The units of one message; () for system messages and for messages that say nothing."""
+    if role is Role.SYSTEM:
+        return ()
+    units = [unit for part in parts if (unit := _unit(role, part, injected)) is not None]
+    return tuple(joined(units))
+
+
+def joined(units: list[Unit]) -> list[Unit]:
+    """The units with a model's words that follow one another as one.
+
+    Where a text is cut is the provider's and the client's affair: citations cut it, and clients
+    of Gemini keep the chunks of a stream.
+    """
+    whole: list[Unit] = []
+    for unit in units:
+        if unit.letters and whole and whole[-1].letters:
+            whole[-1] = _letters(whole[-1].letters + unit.letters)
+        else:
+            whole.append(unit)
+    return whole
+
+
+def in_order(messages: Iterable[Message]) -> list[Unit]:
+    """The units of a history: results of parallel tools in one order, each of them once.
+
+    Clients differ in the order in which they send the results of parallel calls back, and one
+    (Gemini CLI after a resume) sends results twice.
+    """
+    units: list[Unit] = []
+    results: list[Unit] = []
+    for message in messages:
+        for unit in message.units:
+            if unit.is_tool_result:
+                results.append(unit)
+                continue
+            if results:
+                units += _settled(results)
+                results = []
+            units.append(unit)
+    return units + _settled(results)
+
+
+def _settled(results: list[Unit]) -> list[Unit]:
+    if len(results) < 2:
+        return results
+    return sorted({unit.digest: unit for unit in results}.values(), key=lambda unit: unit.digest)
+
+
+def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
+    if isinstance(part, Text):
+        said = plain(part.text, injected)
+        if role is Role.ASSISTANT and said:
+            return _letters(said.replace(" ", ""))
+        return Unit(role, digest(role, said), len(said)) if said else None
+    if isinstance(part, ToolCall):
+        asked = arguments_text(part.arguments, injected)
+        return Unit(Role.ASSISTANT, digest("call", part.name, asked), len(part.name) + len(asked))
+    if isinstance(part, ToolResult):
+        said = plain(part.text, injected)
+        return Unit(Role.TOOL, digest("result", said), len(said), is_tool_result=True)
+    return Unit(role, digest(role, part.type, part.content.hex()), len(part.content))
+
+
+def _letters(said: str) -> Unit:
+    return Unit(Role.ASSISTANT, digest(Role.ASSISTANT, said), len(said), letters=said)
+
+
+def arguments_text(arguments: object, injected: Injected) -> str:
+    """Tool arguments as text in which equal arguments are equal: parsed, keys sorted."""
+    if isinstance(arguments, str):
+        return plain(arguments, injected)
+    return wirejson.encode_sorted(arguments or {}).decode("utf-8", "replace")
+
+
+def digest(*said: str) -> bytes:
+    """Sixteen bytes that stand for some texts, in their order."""
+    return sha256("\0".join(said).encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+def opaque(type: str, value: object) -> Opaque:
+    """Something that is not text, by the digest of its JSON without cache markers and ids."""
+    kept = {
+        name: item
+        for name, item in wirejson.mapping(value).items()
+        if name not in ("cache_control", "id", "status")
+    }
+    return Opaque(type, sha256(wirejson.encode_sorted(kept)).digest()[:DIGEST_BYTES])

@@ -1,0 +1,218 @@
+"""OpenAI Responses: https://platform.openai.com/docs/api-reference/responses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from callerid.turn import (
+    Call,
+    Dialect,
+    Part,
+    Reply,
+    Role,
+    Stood,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+    members_with,
+)
+from callerid.wire import canonical, sse, wirejson
+from callerid.wire.dialects import openai_chat
+from callerid.wire.messages import MessageReader
+from callerid.wire.wirejson import at, count, mapping, sequence, string
+
+NAME = Dialect.OPENAI_RESPONSES
+PATH = re.compile(r"/responses$")
+
+_KEPT_BUT_INPUT = {"instructions": Stood.SYSTEM, "tools": Stood.TOOLS}
+_KEPT = {**_KEPT_BUT_INPUT, "input": Stood.MESSAGES}
+_ROLES = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+}
+# Items that clients re-send, drop, trim or re-number at will: reasoning, and what the server does
+# by itself within a reply. What they led to is said elsewhere.
+_NOT_HISTORY = (
+    "reasoning",
+    "item_reference",
+    "additional_tools",
+    "compaction_trigger",
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "tool_search_call",
+    "tool_search_output",
+    "mcp_call",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
+)
+
+
+def fits(members: Mapping[str, bytes]) -> bool:
+    """An input, or the continuation of an earlier response, and no messages of other dialects."""
+    return ("input" in members or "previous_response_id" in members) and "messages" not in members
+
+
+def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
+    """Read a call; an input that is a text is one user message."""
+    messages = tuple(reader.read(NAME, raw, read_parts) for raw in _input_items(members))
+    instructions = string(wirejson.decode(members.get("instructions", b"null")))
+    tools_raw = members.get("tools", b"")
+    return Call(
+        dialect=NAME,
+        model=string(wirejson.decode(members.get("model", b"null"))),
+        streams=members.get("stream") == b"true",
+        system="\n".join(filter(None, [instructions, openai_chat.leading_system_text(messages)])),
+        tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(members),
+        messages=messages,
+        previous_response_id=string(wirejson.decode(members.get("previous_response_id", b"null"))),
+        members=members_with(
+            members, _KEPT if members.get("input", b"").startswith(b"[") else _KEPT_BUT_INPUT
+        ),
+        system_raw=members.get("instructions", b""),
+        tools_raw=tools_raw,
+    )
+
+
+def _input_items(members: Mapping[str, bytes]) -> list[bytes]:
+    raw = members.get("input", b"[]")
+    if raw.startswith(b'"'):
+        return [b'{"role":"user","content":' + raw + b"}"]
+    return wirejson.items(raw) if raw != b"null" else []
+
+
+def _late_tools(members: Mapping[str, bytes]) -> tuple[str, ...]:
+    # Codex sends its tools as an input item with newer models (shared field notes, Codex 0.169).
+    for item in sequence(wirejson.decode(members.get("input", b"null"))):
+        if at(item, "type") == "additional_tools":
+            return openai_chat.tool_names(at(item, "tools"))
+    return ()
+
+
+def read_reply(body: object, reader: MessageReader) -> Reply:
+    """Read a response, or an error; `stop_reason` is the status, the provider's only word."""
+    error = at(body, "error")
+    output = sequence(at(body, "output"))
+    read = [(item, read_parts(item)[1]) for item in output]
+    return Reply(
+        messages=tuple(
+            reader.make(wirejson.encode(item), Role.ASSISTANT, parts)
+            for item, parts in read
+            if parts
+        ),
+        stop_reason=string(at(body, "status")),
+        model=string(at(body, "model")),
+        response_id=string(at(body, "id")),
+        usage=read_usage(at(body, "usage")),
+        error=openai_chat.error_type(error) if error else "",
+        error_message=string(at(error, "message")),
+        body=wirejson.encode(body),
+    )
+
+
+def read_parts(value: object) -> tuple[Role, tuple[Part, ...]]:
+    """The role and parts of one item."""
+    item = mapping(value)
+    type = string(item.get("type")) or "message"
+    if type == "message":
+        role = _ROLES.get(string(item.get("role")), Role.USER)
+        return role, openai_chat.content_parts(item.get("content"))
+    if type in _NOT_HISTORY:
+        return Role.SYSTEM, ()
+    read = _ITEMS.get(type)
+    if read is not None:
+        return read(item)
+    role = Role.USER if type.endswith("_output") else Role.ASSISTANT
+    return role, (canonical.opaque(type, item),)
+
+
+def _function_call(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]]:
+    asked = item.get("arguments") or item.get("input") or item.get("action") or {}
+    value = wirejson.decode_or_text(asked) if isinstance(asked, str) else asked
+    name = string(item.get("name")) or string(item.get("type"))
+    return Role.ASSISTANT, (ToolCall(string(item.get("call_id")), name, value),)
+
+
+def _function_output(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]]:
+    output = item.get("output")
+    parts = openai_chat.content_parts(output)
+    said = "\n".join(part.text for part in parts if isinstance(part, Text))
+    if not said and isinstance(output, dict):
+        said = wirejson.encode_sorted(output).decode()
+    return Role.TOOL, (ToolResult(string(item.get("call_id")), said),)
+
+
+_ITEMS: dict[str, Callable[[Mapping[str, object]], tuple[Role, tuple[Part, ...]]]] = {
+    "function_call": _function_call,
+    "custom_tool_call": _function_call,
+    "local_shell_call": _function_call,
+    "shell_call": _function_call,
+    "apply_patch_call": _function_call,
+    "function_call_output": _function_output,
+    "custom_tool_call_output": _function_output,
+    "local_shell_call_output": _function_output,
+    "shell_call_output": _function_output,
+    "apply_patch_call_output": _function_output,
+}
+
+
+def read_usage(usage: object) -> Usage:
+    """The tokens; `input_tokens` includes cached ones, as the provider counts."""
+    if not isinstance(usage, dict):
+        return Usage()
+    return Usage(
+        input_tokens=count(usage.get("input_tokens")),
+        output_tokens=count(usage.get("output_tokens")),
+        cache_read_input_tokens=count(at(usage, "input_tokens_details", "cached_tokens")),
+        reasoning_tokens=count(at(usage, "output_tokens_details", "reasoning_tokens")),
+        raw=wirejson.encode(usage),
+    )
+
+
+_FINAL = ("response.completed", "response.incomplete", "response.failed")
+
+
+class Stream:
+    """Takes the whole response from the event that ends it; until then, from the items so far."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self._response: dict[str, object] = {}
+        self._items: dict[int, object] = {}
+        self._texts: dict[int, list[str]] = {}
+
+    def take(self, event: sse.Event) -> None:
+        """Read one event."""
+        data = wirejson.decode(event.data)
+        type = string(at(data, "type")) or event.name
+        index = count(at(data, "output_index")) or 0
+        if response := mapping(at(data, "response")):
+            self._response = dict(response)
+        if type in _FINAL:
+            self.is_complete = True
+        elif type == "error":
+            self._response["error"] = at(data, "error") or dict(mapping(data))
+        elif type in ("response.output_item.added", "response.output_item.done"):
+            self._items[index] = at(data, "item")
+        elif type == "response.output_text.delta":
+            self._texts.setdefault(index, []).append(string(at(data, "delta")))
+
+    def body(self) -> object:
+        """The response; where its end is missing or says nothing, with the items seen so far."""
+        if self._response.get("output") or not self._items:
+            return self._response
+        output = [self._item(index) for index in sorted(self._items)]
+        return {**self._response, "output": output}
+
+    def _item(self, index: int) -> object:
+        item = mapping(self._items[index])
+        if item.get("type") != "message" or item.get("content"):
+            return item
+        text = "".join(self._texts.get(index, []))
+        return {**item, "content": [{"type": "output_text", "text": text}] if text else []}

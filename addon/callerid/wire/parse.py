@@ -1,0 +1,103 @@
+"""From bytes to values: the call that a request makes, and the reply that came back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from callerid.turn import Call, Dialect, Reply
+from callerid.wire import bodies, dialects, sse, wirejson
+from callerid.wire.messages import MessageReader
+
+_EVENT_STREAM = "text/event-stream"
+
+
+def may_be_call(method: str, path: str) -> bool:
+    """Whether a request can be an LLM call at all, before its body is looked at."""
+    return method == "POST" and bool(dialects.by_path(path))
+
+
+def parse_call(path: str, body: bytes, reader: MessageReader) -> Call | None:
+    """The call that a request makes; None where it is none of ours. Raises NotJSON."""
+    recognised = dialects.by_shape(dialects.by_path(path), body)
+    if recognised is None:
+        return None
+    return recognised.dialect.read_call(path, recognised.members, reader)
+
+
+def parse_reply(dialect: Dialect, status: int, body: bytes, reader: MessageReader) -> Reply:
+    """The reply that a whole, unpacked, unstreamed body makes; never fails.
+
+    A body that is no JSON (a gateway's error page, say) is kept as text beside the error.
+    """
+    try:
+        reply = dialects.reader_of(dialect).read_reply(wirejson.decode(body), reader)
+    except wirejson.NotJSON:
+        reply = Reply(body=wirejson.encode(body[:1000].decode("utf-8", "replace")), complete=False)
+    if status >= 400 and not reply.error:
+        return msgspec.structs.replace(reply, error=f"http_{status}")
+    return reply
+
+
+def _looks_like_events(start: bytes, says_so: bool) -> bool:
+    """Whether a body is events: its first sign decides, since content types are often wrong."""
+    start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith((b"{", b"[")):
+        return False
+    return says_so or start.startswith((b"data:", b"event:", b"id:", b":"))
+
+
+class ReplyReader:
+    """Reads a reply beside its stream: packed bytes in as they come, at the end the Reply.
+
+    Broken events are skipped and counted; bytes that are no events are read as one body.
+    """
+
+    def __init__(
+        self, dialect: Dialect, content_type: str, encoding: str, reader: MessageReader
+    ) -> None:
+        self.broken_events = 0
+        self._dialect = dialect
+        self._reader = reader
+        self._unpacker = bodies.unpacker(encoding)
+        self._is_events = content_type.lower().startswith(_EVENT_STREAM)
+        self._has_begun = False
+        self._events = sse.Parser()
+        self._stream = dialects.reader_of(dialect).Stream()
+        self._plain = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the reply; raises BadEncoding."""
+        plain = self._unpacker.feed(chunk)
+        if plain and not self._has_begun:
+            self._has_begun = True
+            self._is_events = _looks_like_events(plain, self._is_events)
+        if self._is_events:
+            self._take(self._events.feed(plain))
+        else:
+            self._plain += plain
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the provider has said in the stream that the reply is over."""
+        return self._is_events and self._stream.is_complete
+
+    def reply(self, status: int) -> Reply:
+        """The reply as far as it has come."""
+        if not self._is_events:
+            return parse_reply(self._dialect, status, bytes(self._plain), self._reader)
+        reply = dialects.reader_of(self._dialect).read_reply(self._stream.body(), self._reader)
+        error = reply.error or (f"http_{status}" if status >= 400 else "")
+        return msgspec.structs.replace(reply, complete=self._stream.is_complete, error=error)
+
+    def finish(self, status: int) -> Reply:
+        """The reply at the end of the bytes, complete or cut off."""
+        if self._is_events:
+            self._take(self._events.close())
+        return self.reply(status)
+
+    def _take(self, events: list[sse.Event]) -> None:
+        for event in events:
+            try:
+                self._stream.take(event)
+            except wirejson.NotJSON:
+                self.broken_events += 1

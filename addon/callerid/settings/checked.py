@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -37,49 +37,74 @@ def read(path: Path, shape: type[Shape]) -> Shape:
         raise BadSetting(f"{path}: {_explain(str(error), value, shape)}") from None
 
 
+class _Spot(NamedTuple):
+    """A place in a file: its name, what stands there, and what should."""
+
+    name: str
+    value: object
+    type: object
+    default: object = msgspec.NODEFAULT
+
+
 def _explain(complaint: str, value: object, shape: type[msgspec.Struct]) -> str:
     """The complaint of msgspec as a sentence with the setting's name, value, meaning, default."""
     what, _, where = complaint.rpartition(" - at `$")
     if not what:
-        what, where = complaint, "`"
-    names = re.findall(r"[A-Za-z_][\w-]*|\[\d+\]", where)
+        what, where = complaint, ""
+    spot = _spot(where, value, shape)
     if unknown := re.search(r"unknown field `(.+)`", what):
-        known = ", ".join(_fields(_shape_at(shape, names)))
-        return f"{'.'.join([*names, unknown[1]])} is not a setting; there are {known}"
-    said = value
-    for name in names:
-        said = _step(said, name)
-    if not names or "missing required" in what:
-        return f"{'.'.join(names) or 'the file'}: {what}"
-    field = _fields(_shape_at(shape, names[:-1])).get(names[-1])
-    if field is None:
-        return f"{'.'.join(names)} = {said!r}, but {what}"
-    meaning = next((m.description for m in _metas(field.type) if m.description), "")
+        known = ", ".join(_fields(spot.type))
+        name = f"{spot.name}.{unknown[1]}".lstrip(".")
+        return f"{name} is not a setting; there are {known}"
+    if not spot.name or "missing required" in what:
+        return f"{spot.name or 'the file'}: {what}"
+    meaning = next((meta.description for meta in _metas(spot.type) if meta.description), "")
     if not meaning:
-        return f"{'.'.join(names)} = {_shown(said)}, but {what}"
-    default = "" if field.default is msgspec.NODEFAULT else f" (default {_shown(field.default)})"
-    return f"{'.'.join(names)} = {_shown(said)}, but it is {meaning}{default}"
+        return f"{spot.name} = {_shown(spot.value)}, but {what}"
+    default = "" if spot.default is msgspec.NODEFAULT else f" (default {_shown(spot.default)})"
+    return f"{spot.name} = {_shown(spot.value)}, but it is {meaning}{default}"
 
 
 def _shown(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _step(value: object, name: str) -> object:
-    if name.startswith("[") and isinstance(value, list):
-        return value[int(name[1:-1])]
-    return value.get(name) if isinstance(value, dict) else None
+def _spot(where: str, value: object, shape: object) -> _Spot:
+    """The place that msgspec means by `.a[0].b[...]`; [...] is some entry of a mapping."""
+    spot = _Spot("", value, shape)
+    for field, entry in re.findall(r"\.([\w-]+)|\[(\d+|\.\.\.)\]", where):
+        spot = _field(spot, field) if field else _entry(spot, entry)
+    return spot
 
 
-def _shape_at(shape: object, names: list[str]) -> object:
-    for name in names:
-        if name.startswith("["):
-            shape = get_args(shape)[0] if get_args(shape) else object
-            continue
-        field = _fields(shape).get(name)
-        shape = field.type if field is not None else object
-        shape = get_args(shape)[0] if _metas(shape) else shape
-    return shape
+def _field(spot: _Spot, name: str) -> _Spot:
+    full = f"{spot.name}.{name}".lstrip(".")
+    value = spot.value.get(name) if isinstance(spot.value, dict) else None
+    field = _fields(spot.type).get(name)
+    return _Spot(full, value, field.type, field.default) if field else _Spot(full, value, object)
+
+
+def _entry(spot: _Spot, index: str) -> _Spot:
+    inner = _plain(spot.type)
+    if index.isdigit():
+        values = spot.value if isinstance(spot.value, list) else []
+        return _Spot(f"{spot.name}[{index}]", values[int(index)], (get_args(inner) or [object])[0])
+    inner = (get_args(inner) or [object])[-1]
+    entries = spot.value.items() if isinstance(spot.value, dict) else ()
+    name, value = next((pair for pair in entries if not _fits(pair[1], inner)), ("?", None))
+    return _Spot(f"{spot.name}.{name}", value, inner)
+
+
+def _fits(value: object, shape: object) -> bool:
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _plain(type: object) -> object:
+    return get_args(type)[0] if _metas(type) else type
 
 
 def _metas(type: object) -> list[Meta]:
@@ -87,6 +112,7 @@ def _metas(type: object) -> list[Meta]:
 
 
 def _fields(shape: object) -> dict[str, msgspec.structs.FieldInfo]:
+    shape = _plain(shape)
     if not (isinstance(shape, type) and issubclass(shape, msgspec.Struct)):
         return {}
     return {field.encode_name: field for field in msgspec.structs.fields(shape)}

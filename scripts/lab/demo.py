@@ -177,7 +177,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="keep the traces.db, and say where")
     keeps = parser.parse_args().keep
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     with ExitStack() as stack:
         folder = Path(
             tempfile.mkdtemp(prefix="callerid-demo-")

@@ -177,7 +177,7 @@ def newcomer(question: Question) -> Match:
     """Nothing matched: a new session, sent by another where its opening is an errand."""
     if question.errand is not None:
         sender, text = question.errand
-        evidence = f"its opening is an errand that {sender.id} gave to a tool: {text[:40]!r}"
+        evidence = f"its opening is an errand that {sender.id} gave to a tool: {text[:30]!r}"
         return Match(Because.NEW, 0.9, evidence, None, None, None, sender.id, Relation.SUBAGENT)
     if question.history.model_units():
         return Match(Because.NEW, 0.5, "a history whose beginning was not seen")

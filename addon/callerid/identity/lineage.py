@@ -30,13 +30,15 @@ class Way(IntEnum):
 class Step(NamedTuple):
     """A point that a history goes through, and how it goes on from there.
 
-    `at` is how many units of the history lie before the point; `rivals` are the other sessions
-    that it goes on from just as well.
+    `at` is how many units of the history lie before the point, and `said` how many up to the last
+    of them that a model said in the point's session; `rivals` are the other sessions that it goes
+    on from just as well.
     """
 
     point: Point
     way: Way
     at: int
+    said: int
     rivals: int = 0
 
 
@@ -62,8 +64,9 @@ def follow(
             way = _way(point, history, at, agent_id)
             if way is None:
                 continue
-            floor = max(floor, _said_depth(point, at))
-            best.append(Step(point, way, at))
+            step = Step(point, way, at, _said(point, history, at))
+            floor = max(floor, step.said)
+            best.append(step)
         if best and at <= floor:
             break
     if len(best) < 2:
@@ -73,14 +76,9 @@ def follow(
 
 def _choose(steps: list[Step], client: Client, issuers: Callable[[], list[Session]]) -> Step:
     """The step that shares most of what was said; of equals the issuer's, then the client's own."""
-    steps.sort(key=lambda step: (-_said_depth(step.point, step.at), step.way))
+    steps.sort(key=lambda step: (-step.said, step.way))
     first = steps[0]
-    equal = [
-        step
-        for step in steps
-        if step.way is first.way
-        and _said_depth(step.point, step.at) == _said_depth(first.point, first.at)
-    ]
+    equal = [step for step in steps if (step.said, step.way) == (first.said, first.way)]
     if len({step.point.session for step in equal}) < 2:
         return first
     issued = [step for step in equal if step.point.session in issuers()]
@@ -143,8 +141,15 @@ def _leads(point: Point) -> bool:
     return before is None or before.is_open or before.next is point
 
 
-def _said_depth(point: Point, at: int) -> int:
-    """How many units of the history lie up to the last reply that it shares with the session."""
+def _said(point: Point, history: History, at: int) -> int:
+    """How many units of the history lie up to the last that a model said, before a point."""
     if point.is_reply:
         return at
-    return point.before.depth if point.before is not None else 0
+    if point.before is None:
+        return 0
+    if point.before.link in history.links[:at]:
+        return history.links.index(point.before.link) + 1
+    places = (
+        place for place in range(at, 0, -1) if history.units[place - 1].role is Role.ASSISTANT
+    )
+    return next(places, 0)  # by likeness: the point before has another history

@@ -113,7 +113,11 @@ def _said(reply: Any) -> list[Any]:
 
 def _request(call: dict[str, Any], sent: list[Any], dialect: Dialect) -> Request:
     system, tools = call.get("system", ""), call.get("tools", [])
-    body = {**_BODIES[dialect](system, tools, sent), **call.get("body", {})}
+    body, more = _BODIES[dialect](system, tools, sent), call.get("body", {})
+    if dialect is Dialect.GEMINI and "request" in more:  # Code Assist wraps the call
+        more = more | {"request": body | more["request"]}
+        body = {}
+    body = body | more
     headers = tuple((str(name), str(value)) for name, value in call.get("headers", {}).items())
     client = Client(
         scope=call.get("key", ""),

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from sqlite_utils import Database
 
-from callerid import places
+from callerid import files
 from callerid.commands import launch
 from callerid.commands.cli import cli
 from lab import FakeProvider
@@ -117,7 +117,7 @@ def test_the_proxy_listens_on_loopback_only_whatever_else_is_asked() -> None:
         "--mode", "reverse:https://api.anthropic.com",
     ]  # fmt: skip
     assert arguments[-2:] == ["--set", "flow_detail=2"]
-    assert places.SCRIPT.is_file()
+    assert files.SCRIPT.is_file()
 
 
 @pytest.mark.parametrize("command", ["run", "tree", "identify", "explain"])

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 import yaml
 
-from callerid import places
+from callerid import files
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import load
 from callerid.settings.values import Settings
 
-SHIPPED = places.CONFIG / "callerid.yaml"
+SHIPPED = files.CONFIG / "callerid.yaml"
 
 
 def complaint(folder: Path, text: str) -> str:
@@ -125,7 +125,7 @@ def test_a_row_of_a_table_is_checked_too(tmp_path: Path) -> None:
     part = {"profiles": {"p": {"source": "s", "set": [{"header": "x-a", "part": "soul"}]}}}
     profile = {"profiles": {"p": {"source": "s"}}, "upstreams": [{"profile": "q"}]}
 
-    assert "x has the place 'x-session-id', but a place is header:NAME or body:PATH" in (
+    assert "x has the place 'x-session-id', but a place is header:NAME, body:PATH" in (
         table_complaint(tmp_path, "clients", place)
     )
     assert "x.user_agent = '(', but it is a regular expression" in (

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from callerid import __version__, places
+from callerid import __version__
 from callerid.commands import identify_command, launch
 from callerid.commands.tree import branches, draw
 from callerid.traces.database import BadDatabase, open_database
@@ -27,7 +27,7 @@ def cli() -> None:
 
 _DATABASE = click.option(
     "--db", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help=f"The traces (default: {places.traces()}).",
+    help=f"The traces (default: {files.traces()}).",
 )  # fmt: skip
 
 
@@ -66,9 +66,9 @@ def run(
     arguments = launch.arguments(port, reverse, options)
     variables = launch.environment(port, certificate)
     if command:
-        _run_around(command, port, arguments, variables, db or places.traces())
+        _run_around(command, port, arguments, variables, db or files.traces())
         return
-    click.echo(_greeting(port, reverse, variables, db or places.traces()))
+    click.echo(_greeting(port, reverse, variables, db or files.traces()))
     sys.stdout.flush()
     from mitmproxy.tools import main as mitmproxy
 
@@ -103,7 +103,7 @@ def _run_around(
 @_DATABASE
 def tree(db: Path | None) -> None:
     """Print all sessions on record as a tree, with the evidence for each."""
-    path = db or places.traces()
+    path = db or files.traces()
     if not path.exists():
         raise click.ClickException(f"{path}: there is no such file; record some calls first")
     _print_tree(path, 0.0, Console())

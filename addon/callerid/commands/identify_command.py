@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from callerid import places
+from callerid import files
 from callerid.identity.explain import Rung
 from callerid.recordings import calls
 from callerid.recordings.calls import RecordedCall
@@ -146,7 +146,7 @@ def _print_changes(before: dict[str, str], identified: list[Identified]) -> None
 @click.option("--config", default="", help="Settings; see config/callerid.yaml.")
 def explain(call_id: str, db: Path | None, config: str) -> None:
     """Print the ladder for one recorded call: what each rung looked at, where it stopped, why."""
-    source = db or places.traces()
+    source = db or files.traces()
     if not source.exists():
         raise click.ClickException(f"{source}: there is no such file")
     try:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from callerid import places
+from callerid import files
 
 HOST = "127.0.0.1"  # mitmproxy's own default is every interface
 PORT = 8080
@@ -32,7 +32,7 @@ def arguments(port: int, reverse: str, options: Sequence[str]) -> list[str]:
     mode = ["--mode", f"reverse:{reverse}"] if reverse else []
     return [
         "--listen-host", HOST, "--listen-port", str(port), *mode,
-        "--scripts", str(places.SCRIPT), *options,
+        "--scripts", str(files.SCRIPT), *options,
     ]  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
 
 import msgspec
 
+from callerid.settings.place import Place, Where, place
 from callerid.settings.tables import ClientRow, ClientTable, KindRule
-from callerid.turn import Because, Call, Kind, Request, Role
+from callerid.turn import Because, Call, Kind, Relation, Request, Role
 from callerid.wire import wirejson
 
 MAX_ID_BYTES = 256  # Dynamo, OpenRouter and AIBrix refuse longer ids
@@ -20,14 +22,17 @@ _FALSE = ("false", "0", "no", "off")
 class Declared(msgspec.Struct, frozen=True):
     """What a client says about itself; "" where it says nothing.
 
-    `session` names the chain, `run` the whole run. `place` is where the session (or the run) was
-    found, and `because` the rung that this makes. `kind` and `is_final` are None where nothing
-    was said.
+    `session` names the chain, `run` the whole run. `relation` is how the session came from its
+    parent. `is_subagent` says that the call is not the main agent's, though it may not say whose.
+    `place` is where the session (or the run) was found, and `because` the rung that this makes.
+    `kind` and `is_final` are None where nothing was said.
     """
 
     session: str = ""
     run: str = ""
     parent: str = ""
+    relation: Relation | None = None
+    is_subagent: bool = False
     agent: str = ""
     agent_name: str = ""
     client_name: str = ""
@@ -73,15 +78,29 @@ class Declarations:
                 session, session_place = values.find(row.session, because)
                 run, run_place = values.find(row.run, because)
                 if session or run:
-                    parents = (values.at(place) for place in row.parent)
-                    others = (parent for parent in parents if parent and parent != session)
+                    said_run = run or values.first(row.run)
+                    if session and row.within_run and said_run:
+                        session = f"{said_run}.{session}"
+                    parent, relation = _parent(row, session, values)
                     yield Declared(
                         session=session,
                         run=run,
-                        parent=next(others, "") if session else "",
-                        place=(session_place or run_place).partition(":")[2],
+                        parent=parent,
+                        relation=relation,
+                        is_subagent=bool(values.first(row.subagent)),
+                        place=(session_place or run_place).partition(":")[2].partition("~")[0],
                         because=because,
                     )
+
+
+def _parent(row: ClientRow, session: str, values: Places) -> tuple[str, Relation | None]:
+    """The first declared parent but the session itself, and how the session came from it."""
+    if session:
+        for places, relation in ((row.fork, Relation.FORK), (row.parent, Relation.SUBAGENT)):
+            said = (values.at(place) for place in places)
+            if parent := next((value for value in said if value and value != session), ""):
+                return parent, relation
+    return "", None
 
 
 class Places:
@@ -95,14 +114,28 @@ class Places:
             self._headers.setdefault(name.lower(), value)
         self.user_agent = self._headers.get("user-agent", "")
 
-    def at(self, place: str) -> str:
+    def at(self, written: str) -> str:
         """The value at a place; "" where there is none that can be used."""
-        where, _, path = place.partition(":")
-        path, _, inside = path.partition("#")
-        value = self._headers.get(path) if where == "header" else self._in_body(path)
-        if inside and isinstance(value, str):
-            value = wirejson.at(wirejson.decode_or_text(value), *inside.split("."))
+        where = place(written)
+        value = self._standing(where)
+        if where.member:
+            value = _member(wirejson.string(value), where.member)
+        if where.inside and isinstance(value, str):
+            value = wirejson.at(wirejson.decode_or_text(value), *where.inside)
+        if where.pattern is not None:
+            found = where.pattern.search(wirejson.string(value))
+            value = (found[1] if found.re.groups else found[0]) if found else ""
         return usable(value)
+
+    def _standing(self, where: Place) -> object:
+        if where.where is Where.HEADER:
+            return self._headers.get(where.name)
+        if where.where is Where.BODY:
+            return self._in_body(where.name)
+        if where.where is Where.SYSTEM:
+            return self._call.system
+        users = [message for message in self._call.messages if message.role is Role.USER]
+        return users[-1].text if users else ""
 
     def first(self, places: Iterable[str]) -> str:
         """The first value at some places."""
@@ -110,32 +143,24 @@ class Places:
 
     def find(self, places: Iterable[str], because: Because) -> tuple[str, str]:
         """The first value at those places that make a rung, and its place."""
-        for place in places:
-            if place.startswith(because) and (value := self.at(place)):
-                return value, place
+        for written in places:
+            if written.startswith(because) and (value := self.at(written)):
+                return value, written
         return "", ""
 
-    def flag(self, place: str) -> bool | None:
+    def flag(self, written: str) -> bool | None:
         """The flag at a place; None where there is none, or a word that is not a flag."""
-        word = self.at(place).lower()
+        word = self.at(written).lower()
         return True if word in _TRUE else False if word in _FALSE else None
 
     def kind(self, rules: Iterable[KindRule]) -> Kind | None:
         """The kind by the first of some rules that fits."""
         for rule in rules:
-            if rule.has and rule.has in self._text(rule.place):
-                return rule.kind
-            if rule.is_ and (kind := rule.is_.get(self.at(rule.place))):
-                return kind
+            if value := self.at(rule.place):
+                kind = rule.is_.get(value, rule.kind)
+                if kind is not None:
+                    return kind
         return None
-
-    def _text(self, place: str) -> str:
-        if place == "system":
-            return self._call.system
-        if place == "user":
-            users = [message for message in self._call.messages if message.role is Role.USER]
-            return users[-1].text if users else ""
-        return self.at(place)
 
     def _in_body(self, path: str) -> object:
         name, _, rest = path.partition(".")
@@ -144,6 +169,15 @@ class Places:
             return wirejson.decode(raw)
         raw = self._call.member(name)
         return wirejson.at(wirejson.decode(raw), *rest.split(".")) if raw else None
+
+
+def _member(pairs: str, name: str) -> str:
+    """The value of one of the name=value pairs of a list, as W3C baggage has them."""
+    for pair in pairs.split(","):
+        key, _, value = pair.partition(";")[0].partition("=")
+        if key.strip() == name:
+            return unquote(value)
+    return ""
 
 
 def usable(value: object) -> str:

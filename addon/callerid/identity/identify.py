@@ -73,7 +73,9 @@ def _declared_newcomer(question: Question, new_id: str, evidence: str) -> Match:
         known = question.session_declared(said.parent)
         parent_id = known.id if known else said.parent
         evidence += f"; its parent is declared: {parent_id}"
-        return Match(said.because, 1.0, evidence, None, None, None, parent_id, Relation.SUBAGENT,
+        origin = question.step.point if question.step else None
+        before = origin if said.relation is Relation.FORK else None
+        return Match(said.because, 1.0, evidence, None, before, None, parent_id, said.relation,
                      new_id)  # fmt: skip
     origin = question.answered or (question.step.point if question.step else None)
     if origin is not None:
@@ -94,18 +96,21 @@ def _in_declared_run(question: Question) -> Match:
     chains = question.chains_of_run(said.run)
     where = f"{said.place} names the run {said.run}"
     step, alike = question.step, None
+    main = next((chain for chain in chains if chain.id == said.run), chains[0] if chains else None)
+    if said.is_subagent:  # it may have the history of the main agent, and is still another chain
+        chains = [chain for chain in chains if chain is not main]
     if step and step.point.session in chains and step.way is not Way.FORK:
         return _continues(question, step.point.session, 0.99, f"{where}; {_reached(step)}")
     if chains and question.kind is Kind.MAIN:
         alike = question.alike
     if alike and alike.session in chains and alike.is_newest:
         return _continues(question, alike.session, 0.95, f"{where}; {alike.how}")
-    main = next((chain for chain in chains if chain.id == said.run), chains[0] if chains else None)
     if main is None:
         if step and step.way is not Way.FORK and not step.point.session.has_declared_id:
             return _continues(question, step.point.session, 0.95, f"{where}; {_reached(step)}")
         return _declared_newcomer(question, said.run, f"{where}, not heard of before")
     is_main_agent = main.head is None or main.agent_id == question.agent.id
+    is_main_agent = is_main_agent and not said.is_subagent
     if question.kind is not Kind.MAIN or is_main_agent:
         return _continues(question, main, 0.9, f"{where}; this is its main agent")
     if step and step.point.session in chains:

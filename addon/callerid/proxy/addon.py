@@ -14,7 +14,7 @@ from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from callerid import credentials, places
+from callerid import credentials
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.proxy import ports
@@ -61,7 +61,7 @@ class CallerId:
         """Declare our options."""
         loader.add_option("callerid_config", str, "", "A settings file (see config/callerid.yaml).")
         loader.add_option(
-            "callerid_db", str, "", f"The file of the traces (default: {places.traces()})."
+            "callerid_db", str, "", f"The file of the traces (default: {files.traces()})."
         )
 
     def configure(self, updated: set[str]) -> None:
@@ -81,7 +81,7 @@ class CallerId:
 
     def _set_up(self, config: str, database: str) -> None:
         configuration = load(str(Path(config).expanduser()) if config else "")
-        path = Path(database).expanduser() if database else places.traces()
+        path = Path(database).expanduser() if database else files.traces()
         switchboard = Switchboard(configuration, new_id)
         self._close_recorder()
         self._digest_key = os.urandom(32)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from callerid import places
+from callerid import files
 from callerid.settings.checked import BadSetting, read
+from callerid.settings.place import place
 from callerid.settings.tables import ClientTable, ProfileTable, ProviderTable
 from callerid.settings.values import Settings
 
@@ -39,7 +40,7 @@ def load(path: str = "") -> Configuration:
 
 
 def _table(name: str, shipped: str, beside: Path) -> Path:
-    return beside / Path(name).expanduser() if name else places.CONFIG / f"{shipped}.yaml"
+    return beside / Path(name).expanduser() if name else files.CONFIG / f"{shipped}.yaml"
 
 
 def _check_profiles(table: ProfileTable, path: Path) -> None:
@@ -60,12 +61,15 @@ def _check_clients(table: ClientTable, path: Path) -> None:
                 f"{path}: {row.name}.user_agent = {row.user_agent!r}, "
                 f"but it is a regular expression ({error})"
             ) from None
-        places = [*row.needs, *row.session, *row.run, *row.parent, *row.agent, *row.agent_name]
-        places += [row.final] if row.final else []
-        kinds = [rule.place for rule in row.kinds if rule.place not in ("system", "user")]
-        for place in [*places, *kinds]:
-            if not place.startswith(("header:", "body:")):
+        written = [
+            *row.needs, *row.session, *row.run, *row.parent, *row.fork, *row.subagent, *row.agent,
+            *row.agent_name, *([row.final] if row.final else []),
+            *(rule.place for rule in row.kinds),
+        ]  # fmt: skip
+        for text in written:
+            try:
+                place(text)
+            except ValueError as error:
                 raise BadSetting(
-                    f"{path}: {row.name} has the place {place!r}, "
-                    "but a place is header:NAME or body:PATH, with #PATH for JSON inside"
-                )
+                    f"{path}: {row.name} has the place {text!r}, but {error}"
+                ) from None

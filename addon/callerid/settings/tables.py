@@ -12,12 +12,11 @@ from callerid.turn import Kind
 
 
 class KindRule(Strict, frozen=True, rename={"is_": "is"}):
-    """One sign of what a call is for: a value at a place, or a text that the place contains."""
+    """One sign of what a call is for: that a place has a value, or which one it has."""
 
     place: str
     is_: dict[str, Kind] = msgspec.field(default_factory=dict)
-    has: str = ""
-    kind: Kind = Kind.MAIN
+    kind: Kind | None = None
 
 
 class ClientRow(Strict, frozen=True):
@@ -29,7 +28,10 @@ class ClientRow(Strict, frozen=True):
     needs: tuple[str, ...] = ()
     session: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    within_run: bool = False
     parent: tuple[str, ...] = ()
+    fork: tuple[str, ...] = ()
+    subagent: tuple[str, ...] = ()
     agent: tuple[str, ...] = ()
     agent_name: tuple[str, ...] = ()
     final: str = ""

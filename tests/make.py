@@ -12,17 +12,19 @@ from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import story
 from callerid.settings.load import load
 from callerid.turn import Call, Client, Dialect, HeaderList, Message, Reply, Request
-from callerid.wire import canonical, parse
+from callerid.wire import canonical, parse, wirejson
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import ReplyReader
 
 PATHS = story.PATHS
 INJECTED = canonical.injected_pattern(block.tag for block in load().clients.injected_blocks)
 QUICK = hypothesis.settings(max_examples=100, deadline=None)
+THOROUGH = hypothesis.settings(max_examples=400, deadline=None)
 HELLO = ({"user": "Hello"},)
 
 # Any JSON at all, in small; half a character (a lone surrogate) is in clients' JSON now and then.
@@ -36,6 +38,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
     max_leaves=8,
 )
+
+
+def reader() -> MessageReader:
+    """A reader that has read nothing, and knows the blocks that clients inject."""
+    return MessageReader(INJECTED)
 
 
 def encoded(value: Any) -> bytes:
@@ -65,7 +72,7 @@ def call(
 
 def read(path: str, body: dict[str, Any]) -> Call:
     """The call that a body makes at a path."""
-    call = parse.parse_call(path, encoded(body), MessageReader(INJECTED))
+    call = parse.parse_call(path, encoded(body), reader())
     assert call is not None, f"{path} was not recognised"
     return call
 
@@ -90,7 +97,7 @@ def sse(*events: tuple[str, Any]) -> bytes:
     """A stream of events (name, data): "" is no name, and data that is no text becomes JSON."""
     written = []
     for name, data in events:
-        text = data if isinstance(data, str) else json.dumps(data)
+        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
         written.append((f"event: {name}\n" if name else "") + f"data: {text}\n\n")
     return "".join(written).encode()
 
@@ -103,10 +110,39 @@ def reply(
     encoding: str = "",
 ) -> Reply:
     """The reply that some bytes make, read as they come."""
-    reader = ReplyReader(dialect, content_type, encoding, MessageReader(INJECTED))
+    reading = ReplyReader(dialect, content_type, encoding, reader())
     for chunk in chunks:
-        reader.feed(chunk)
-    return reader.finish(status)
+        reading.feed(chunk)
+    return reading.finish(status)
+
+
+def streamed(dialect: Dialect, chunks: Iterable[bytes], status: int = 200) -> Reply:
+    """The reply that a stream of events makes."""
+    return reply(dialect, chunks, status, content_type="text/event-stream; charset=utf-8")
+
+
+def whole(dialect: Dialect, body: Any, status: int = 200) -> Reply:
+    """The reply that an unstreamed body makes."""
+    return reply(dialect, [encoded(body)], status, content_type="application/json")
+
+
+def unordered(reply: Reply) -> Reply:
+    """A reply with its JSON sorted, to compare replies whose members came in other orders."""
+
+    def ordered(raw: bytes) -> bytes:
+        return raw and wirejson.encode_sorted(wirejson.decode(raw))
+
+    return replace(
+        reply,
+        body=ordered(reply.body),
+        usage=replace(reply.usage, raw=ordered(reply.usage.raw)),
+        messages=tuple(replace(message, raw=ordered(message.raw)) for message in reply.messages),
+    )
+
+
+def pieces(text: str, size: int) -> list[str]:
+    """A text in pieces of a size, as models write it."""
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def chunks(data: bytes) -> st.SearchStrategy[list[bytes]]:

@@ -8,13 +8,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import quantiles
 from typing import NamedTuple
 
 from lab import canned
 from lab.longtalks import Call, Shape, conversation
 
 KEY = "sk-bench-0123456789"
-ENOUGH = 1.5  # so many times the conversations of the last slice are written before the next
+LEAD_IN = 0.3  # of the time that is measured
+ENOUGH = 5  # times the conversations of the lead-in are written before what is measured begins
+PATIENCE_SECONDS = 30.0  # for a reply that takes milliseconds
 _END = b"\r\n\r\n"
 _numbers = itertools.count(1)  # of conversations: no two of a run are alike
 
@@ -67,7 +70,13 @@ class Connection:
         return call
 
     async def ask(self, call: Call) -> Took:
-        """Make one call, and read its reply to the end."""
+        """Make one call, and read its reply to the end; raises Wrong."""
+        try:
+            return await self._ask(call)
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise Wrong(f"a reply could not be read: {error!r}") from None
+
+    async def _ask(self, call: Call) -> Took:
         began = time.perf_counter()
         self._writer.writelines([self._head(call), call.body, call.end])
         head = await self._reader.readuntil(_END)
@@ -111,12 +120,19 @@ class Side:
     seconds: float = 0.0
     took: list[Took] = field(default_factory=list)
 
-    async def warm_up(self, seconds: float) -> None:
+    async def open(self) -> None:
         for connection in self.connections:
             await connection.open()
-        await self._run(seconds)
 
     async def measure(self, seconds: float) -> None:
+        """Measure for some time, after a lead-in.
+
+        Part of the work comes a moment after the call: the lead-in leaves what the end does not do.
+        """
+        held = [connection.conversations for connection in self.connections]
+        await self._run(seconds * LEAD_IN)
+        for connection, before in zip(self.connections, held, strict=True):
+            connection.prepare(round(ENOUGH * (connection.conversations - before)) + 1)
         began = time.perf_counter()
         self.took += await self._run(seconds)
         self.seconds += time.perf_counter() - began
@@ -131,12 +147,19 @@ class Side:
 
     async def _run(self, seconds: float) -> list[Took]:
         """Let all connections talk for some time; each makes at least one call."""
-        held = [connection.conversations for connection in self.connections]
         until = time.perf_counter() + seconds
-        took = await asyncio.gather(*(_talk(each, until) for each in self.connections))
-        for connection, before in zip(self.connections, held, strict=True):
-            connection.prepare(round(ENOUGH * (connection.conversations - before)) + 1)
+        talks = asyncio.gather(*(_talk(each, until) for each in self.connections))
+        try:
+            took = await asyncio.wait_for(talks, seconds + PATIENCE_SECONDS)
+        except TimeoutError:
+            raise Wrong(f"a reply did not come within {PATIENCE_SECONDS:.0f} s") from None
         return list(itertools.chain(*took))
+
+
+def percentiles(figures: list[float]) -> tuple[float, float]:
+    """The middle one, and the one that a hundredth is above."""
+    cuts = quantiles(figures, n=100, method="inclusive")
+    return cuts[49], cuts[98]
 
 
 async def _talk(connection: Connection, until: float) -> list[Took]:

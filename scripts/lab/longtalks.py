@@ -104,7 +104,9 @@ def _text(chance: random.Random, size: int) -> str:
 def _prose() -> tuple[str, list[int]]:
     """A long text, and the places in it where a word begins."""
     chance = random.Random(0)
-    words = ["".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 10))) for _ in range(_WORDS)]
+    words = [
+        "".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 10))) for _ in range(_WORDS)
+    ]
     chosen = chance.choices([*words, *_CODE * 30], k=_PROSE // 6)
     starts, at = [], 0
     for word in chosen:

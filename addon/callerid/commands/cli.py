@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from callerid import __version__
+from callerid import __version__, files
 from callerid.commands import identify_command, launch
 from callerid.commands.tree import branches, draw
 from callerid.traces.database import BadDatabase, open_database

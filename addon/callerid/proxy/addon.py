@@ -14,7 +14,7 @@ from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from callerid import credentials
+from callerid import credentials, files
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.proxy import ports

@@ -524,3 +524,24 @@ def test_a_streamed_reply_can_be_viewed_afterwards(
     assert flow.response
     assert flow.response.content == sent.content
     assert row["session_id"] in flow.comment
+
+
+def test_a_header_that_goes_with_the_session_is_named_to_the_operator(
+    proxy: Proxy, provider: FakeProvider
+) -> None:
+    with client_of(proxy) as client:
+        for chat in ("red", "green", "blue"):
+            messages: list[Any] = [{"role": "user", "content": f"Hello from {chat}"}]
+            for _ in range(2):
+                body = MESSAGES | {"messages": messages}
+                headers = {"X-My-Chat": chat, "user-agent": "my-agent/1.0"}
+                url = f"{provider.url}/v1/messages"
+                said = client.post(url, json=body, headers=headers).json()["content"]
+                messages += [
+                    {"role": "assistant", "content": said},
+                    {"role": "user", "content": "And then?"},
+                ]
+    rows = calls_after(proxy)
+
+    assert "callerid: my-agent sends x-my-chat, which is the same within runs" in proxy.log
+    assert {row["because"] for row in rows} == {"new", "history"}

@@ -49,6 +49,10 @@ class Guard:
         if self._is_new(kind, ""):
             log.warning("callerid: %s (counted as %s; this is said once)", words, kind)
 
+    def tell(self, words: str) -> None:
+        """Say something that is no trouble, for the operator to know."""
+        log.info("callerid: %s", words)
+
     def _is_new(self, stage: str, kind: str) -> bool:
         if (stage, kind) in self._said or len(self._said) >= MAX_KINDS:
             return False

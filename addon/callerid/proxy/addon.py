@@ -16,6 +16,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from callerid import credentials, files
 from callerid.guard import Guard
+from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.proxy import ports
 from callerid.proxy.desk import Desk, Ending, OpenCall
@@ -92,7 +93,8 @@ class CallerId:
         stamping = configuration.settings.stamp.enabled
         stamper = Stamper(configuration.providers, configuration.profiles, sets=stamping)
         self.configuration = configuration
-        self.desk = Desk(switchboard, stamper, self._recorder, self.guard, new_id)
+        candidates = Candidates(configuration.clients)
+        self.desk = Desk(switchboard, stamper, self._recorder, self.guard, new_id, candidates)
 
     def running(self) -> None:
         """Learn which ports are ours, and say that we are there."""

@@ -12,11 +12,12 @@ import msgspec
 
 from callerid import stamp
 from callerid.guard import Guard
+from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
 from callerid.stamp import Edit, Stamper
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
-from callerid.turn import Reply, Request, Timing
+from callerid.turn import Because, Identity, Kind, Reply, Request, Timing
 from callerid.wire import bodies, wirejson
 from callerid.wire.parse import ReplyReader
 
@@ -63,12 +64,14 @@ class Desk:
         recorder: Recorder | None,
         guard: Guard,
         new_id: NewId,
+        candidates: Candidates,
     ) -> None:
         self.switchboard = switchboard
         self.guard = guard
         self._stamper = stamper
         self._recorder = recorder
         self._new_id = new_id
+        self._candidates = candidates
 
     def begin(self, request: Request, encoding: str, now: float) -> Begun:
         """Take a request that may be a call; its body still packed as `encoding` says."""
@@ -94,6 +97,8 @@ class Desk:
         if turn.identity is not None:
             with self.guard("stamp"):
                 edits += self._stamper.sets(turn.identity, request.headers, request.host)
+            with self.guard("candidates"):
+                self._watch_headers(turn.request, turn.identity)
         entry = Entry(
             id=self._new_id("call"),
             request=request,
@@ -105,6 +110,18 @@ class Desk:
         )
         self._record(entry)
         return Begun(edits, OpenCall(turn, entry, edits))
+
+    def _watch_headers(self, request: Request, identity: Identity) -> None:
+        """Name the headers that would have told the session which had to be found by history."""
+        is_declared = identity.because in (Because.HEADER, Because.BODY)
+        if is_declared or identity.kind is not Kind.MAIN:
+            return
+        client = identity.client_name or request.client.user_agent.partition("/")[0]
+        for header in self._candidates.look(client, request.headers, identity.root_session_id):
+            self.guard.tell(
+                f"{client or 'a client'} sends {header}, which is the same within runs and another "
+                "in each; if it names them, give config/clients.yaml a row for it"
+            )
 
     def reply_begins(
         self, call: OpenCall, status: int, content_type: str, encoding: str

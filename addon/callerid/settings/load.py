@@ -61,12 +61,7 @@ def _check_clients(table: ClientTable, path: Path) -> None:
                 f"{path}: {row.name}.user_agent = {row.user_agent!r}, "
                 f"but it is a regular expression ({error})"
             ) from None
-        written = [
-            *row.needs, *row.session, *row.run, *row.parent, *row.fork, *row.subagent, *row.agent,
-            *row.agent_name, *([row.final] if row.final else []),
-            *(rule.place for rule in row.kinds),
-        ]  # fmt: skip
-        for text in written:
+        for text in row.places():
             try:
                 place(text)
             except ValueError as error:

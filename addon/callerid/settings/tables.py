@@ -37,6 +37,14 @@ class ClientRow(Strict, frozen=True):
     final: str = ""
     kinds: tuple[KindRule, ...] = ()
 
+    def places(self) -> list[str]:
+        """All places that the row speaks of, as they are written."""
+        written = [
+            *self.needs, *self.session, *self.run, *self.parent, *self.fork, *self.subagent,
+            *self.agent, *self.agent_name, self.final, *(rule.place for rule in self.kinds),
+        ]  # fmt: skip
+        return [text for text in written if text]
+
 
 class InjectedBlock(Strict, frozen=True):
     """A kind of block that a client injects into messages."""

@@ -530,7 +530,7 @@ def test_a_header_that_goes_with_the_session_is_named_to_the_operator(
     proxy: Proxy, provider: FakeProvider
 ) -> None:
     with client_of(proxy) as client:
-        for chat in ("red", "green", "blue"):
+        for chat in ("chat-red", "chat-green", "chat-blue"):
             messages: list[Any] = [{"role": "user", "content": f"Hello from {chat}"}]
             for _ in range(2):
                 body = MESSAGES | {"messages": messages}

@@ -83,14 +83,13 @@ def messages(dialect: Dialect, *said: dict[str, Any]) -> tuple[Message, ...]:
 
 
 def request(
-    headers: HeaderList = (),
-    body: dict[str, Any] | None = None,
+    body: dict[str, Any],
     path: str = PATHS[Dialect.ANTHROPIC],
+    headers: HeaderList = (),
     host: str = "llm.example",
 ) -> Request:
-    """A request as it came."""
-    raw = encoded(body if body is not None else story._BODIES[Dialect.ANTHROPIC]("", [], [*HELLO]))
-    return Request("POST", "https", host, 443, path, headers, raw, Client())
+    """A request, as it came."""
+    return Request("POST", "https", host, 443, path, headers, encoded(body), Client())
 
 
 def sse(*events: tuple[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ _SECRET_NAME = re.compile(
     r"auth|api-?key|-key$|^key$|token|cookie|secret|credential|password|signature", re.IGNORECASE
 )
 # Not secrets, in spite of their names: how many tokens, or the name of a header.
-_NO_SECRET = re.compile(r"max-tokens|tokens-(limit|remaining|reset)|count-tokens", re.IGNORECASE)
+_NO_SECRET = re.compile(r"max-tokens|ratelimit|count-tokens", re.IGNORECASE)
 # What keys look like, wherever they stand: vendors' prefixes, JSON web tokens, bearer words.
 _SECRET_VALUE = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|ghs|glpat|xox[abp]|nvapi|csk|fw|r8)[-_][A-Za-z0-9_-]{8,}"
@@ -27,6 +27,7 @@ _SECRET_VALUE = re.compile(
 )
 # Who pays: what providers take as a credential. Cookies and proxy passwords are not among them.
 _CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+_QUERY_CREDENTIALS = ("key", "api-key", "api_key")
 # AWS signs every request anew; the access key in it stays.
 _AWS_ACCESS_KEY = re.compile(r"AWS4-HMAC-SHA256.*?Credential=([^/,\s]+)")
 
@@ -35,7 +36,7 @@ def scope(headers: HeaderList, path: str, digest_key: bytes) -> str:
     """A keyed digest of the credential that a request carries; "" where it carries none."""
     found = {name.lower(): value for name, value in reversed(headers)}
     said = [_lasting(found[name]) for name in _CREDENTIALS if found.get(name)]
-    said += [value for name, value in _query(path) if name.lower() in ("key", "api-key", "api_key")]
+    said += [value for name, value in _query(path) if value and name.lower() in _QUERY_CREDENTIALS]
     if not said:
         return ""
     digest = blake2b("\0".join(said).encode("utf-8", "surrogateescape"), key=digest_key)

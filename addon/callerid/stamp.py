@@ -38,7 +38,7 @@ class Stamper:
         if known is None:
             if len(self._upstreams) > 1000:  # hosts are few; a client that invents them is not ours
                 self._upstreams.clear()
-            known = self._upstreams[host] = self._look_up(host.lower())
+            known = self._upstreams[host] = self._look_up(host.lower().rstrip("."))
         return known
 
     def _look_up(self, host: str) -> Upstream:

@@ -41,11 +41,14 @@ class Application:
     asked: list[Asked]
     before_chunk: BeforeChunk
     encoding: str
+    opens_sockets: bool
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self._exchange(scope, receive, send)
+        elif scope["type"] == "websocket" and self.opens_sockets:
+            await self._talk(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # a refusal: Codex tries one, then goes on
         else:
@@ -57,6 +60,26 @@ class Application:
         self.asked.append(asked)
         sending = self._send(asked, _reply(asked, self.answer), send)
         await _first(sending, _gone(receive), self.stopping.wait())
+
+    async def _talk(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer the `response.create` frames of a WebSocket, each event in a frame."""
+        await send({"type": "websocket.accept"})
+        talking = self._answer_frames(scope, receive, send)
+        await _first(talking, self.stopping.wait())
+
+    async def _answer_frames(self, scope: Message, receive: Receive, send: Send) -> None:
+        wire = wire_of("/responses")
+        assert wire is not None
+        while (message := await receive())["type"] != "websocket.disconnect":
+            frame = message.get("text")
+            if frame is None or not _begins_call(frame):
+                continue
+            asked = _asked(len(self.asked) + 1, {"method": "GET"} | scope, frame.encode())
+            self.asked.append(asked)
+            for index, event in enumerate(wire.events(asked, self.answer(asked))):
+                await self.before_chunk(asked, index)
+                data = event.partition(b"data: ")[2].strip().decode()
+                await send({"type": "websocket.send", "text": data})
 
     async def _send(self, asked: Asked, reply: Reply, send: Send) -> None:
         accepted = encodings.accepts(asked.header("accept-encoding"), self.encoding)
@@ -72,6 +95,14 @@ class Application:
             data = packer.piece(chunk)
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": packer.end(), "more_body": False})
+
+
+def _begins_call(frame: str) -> bool:
+    try:
+        said = json.loads(frame)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("type") == "response.create"
 
 
 def _reply(asked: Asked, answer: Callable[[Asked], Answer]) -> Reply:

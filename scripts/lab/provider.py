@@ -34,7 +34,7 @@ class FakeProvider:
 
     `answer` is called in that thread, `before_chunk` in its event loop before every body message:
     one for each server-sent event, one for a whole reply. `encoding` is gzip, deflate, br or zstd,
-    and is used where the client accepts it.
+    and is used where the client accepts it. With `opens_sockets` it speaks Responses in WebSockets.
     """
 
     def __init__(
@@ -44,10 +44,13 @@ class FakeProvider:
         tls: bool = True,
         before_chunk: app.BeforeChunk | None = None,
         encoding: str = "",
+        opens_sockets: bool = False,
     ) -> None:
         encodings.packer(encoding)  # an unknown one is refused here
         self.asked: list[Asked] = []
-        self._app = app.Application(answer, self.asked, before_chunk or app.at_once, encoding)
+        self._app = app.Application(
+            answer, self.asked, before_chunk or app.at_once, encoding, opens_sockets
+        )
         self._tls = tls
         self.port = 0
         self.ca_file: Path = certificates().ca

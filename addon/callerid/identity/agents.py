@@ -28,7 +28,7 @@ _VOLATILE = tuple(
     for pattern, word in (
         # Claude Code's billing line (2.1.329, observed): a new hash with every request
         (r"x-anthropic-billing-header:[^\n]*|\bcch=[0-9a-f]+;?", " "),
-        (r"<env>.{0,4000}?</env>", " "),
+        (r"<env>[^<]{0,4000}</env>", " "),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
         (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?", "TIME"),
         (r"\b\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]m)?\b", "TIME"),
@@ -134,5 +134,5 @@ def name_of(call: Call, client_name: str) -> str:
     if client_name:
         return client_name
     said = _NAME.search(call.system)
-    slug = re.sub(r"[^a-z0-9]+", "-", said[1].lower()).strip("-")[:40] if said else ""
+    slug = re.sub(r"[^a-z0-9]+", "-", said[1].lower())[:40].strip("-") if said else ""
     return slug or "agent"

@@ -10,7 +10,7 @@ import msgspec
 
 from callerid.settings.place import Place, Where, place
 from callerid.settings.tables import ClientRow, ClientTable, KindRule
-from callerid.turn import Because, Call, Kind, Relation, Request, Role
+from callerid.turn import Because, Call, Kind, Relation, Request, Role, Stood
 from callerid.wire import wirejson
 
 MAX_ID_BYTES = 256  # Dynamo, OpenRouter and AIBrix refuse longer ids
@@ -114,12 +114,14 @@ class Places:
             self._headers.setdefault(name.lower(), value)
         self.user_agent = self._headers.get("user-agent", "")
 
-    def at(self, written: str) -> str:
+    def at(self, written: str, *, takes_flags: bool = False) -> str:
         """The value at a place; "" where there is none that can be used."""
         where = place(written)
         value = self._standing(where)
         if where.member:
             value = _member(wirejson.string(value), where.member)
+        if takes_flags and isinstance(value, bool):
+            value = "true" if value else "false"
         if where.inside and isinstance(value, str):
             value = wirejson.at(wirejson.decode_or_text(value), *where.inside)
         if where.pattern is not None:
@@ -150,13 +152,13 @@ class Places:
 
     def flag(self, written: str) -> bool | None:
         """The flag at a place; None where there is none, or a word that is not a flag."""
-        word = self.at(written).lower()
+        word = self.at(written, takes_flags=True).lower()
         return True if word in _TRUE else False if word in _FALSE else None
 
     def kind(self, rules: Iterable[KindRule]) -> Kind | None:
         """The kind by the first of some rules that fits."""
         for rule in rules:
-            if value := self.at(rule.place):
+            if value := self.at(rule.place, takes_flags=True):
                 kind = rule.is_.get(value, rule.kind)
                 if kind is not None:
                     return kind
@@ -164,11 +166,13 @@ class Places:
 
     def _in_body(self, path: str) -> object:
         name, _, rest = path.partition(".")
-        raw = self._call.member(path)
-        if raw:
-            return wirejson.decode(raw)
-        raw = self._call.member(name)
-        return wirejson.at(wirejson.decode(raw), *rest.split(".")) if raw else None
+        if raw := self._call.member(path):
+            rest = ""
+        else:
+            raw = self._call.member(name)
+        if not raw or isinstance(raw, Stood):  # what was said declares nothing
+            return None
+        return wirejson.at(wirejson.decode(raw), *(rest.split(".") if rest else ()))
 
 
 def _member(pairs: str, name: str) -> str:

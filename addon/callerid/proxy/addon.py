@@ -1,4 +1,4 @@
-"""The edge: the one module that knows mitmproxy. Flows in, values on, header edits back."""
+"""The edge: the hooks that mitmproxy calls. Flows in, values on, header edits back."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from callerid import credentials, files
+from callerid import files
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
-from callerid.proxy import ports
+from callerid.proxy import flows, ports
 from callerid.proxy.desk import Desk, Ending, OpenCall
 from callerid.proxy.tee import Tee
+from callerid.proxy.websocket import Socket
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration, load
-from callerid.stamp import Edit, Stamper
+from callerid.stamp import Stamper
 from callerid.traces.database import BadDatabase
 from callerid.traces.record import Recorder
 from callerid.traces.restore import restore
 from callerid.traces.rows import State
-from callerid.turn import Client, HeaderList, Identity, Request
 from callerid.wire import parse
 
 log = logging.getLogger(__name__)
 
 CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
-STAMPED = "callerid.stamped"  # in a flow's metadata: the headers that we set, for replays
 # What mitmproxy says when it was the client that went away (proxy/layers/http, both versions).
 _CLIENT_LEFT = re.compile(r"client disconnected|by client|peer closed connection", re.IGNORECASE)
 
@@ -53,6 +51,7 @@ class CallerId:
         self.configuration: Configuration | None = None
         self._recorder: Recorder | None = None
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
+        self._sockets: dict[str, Socket] = {}
         self._refused_ports: frozenset[int] = frozenset()
         self._is_running = False
 
@@ -118,7 +117,7 @@ class CallerId:
         """Refuse the way back to our own ports."""
         with self.guard("server_connect"):
             host, port = data.server.address[:2] if data.server.address else ("", 0)
-            if ports.is_refused(host, port, self._refused_ports) and not _is_reverse(data):
+            if ports.is_refused(host, port, self._refused_ports) and not flows.is_reverse(data):
                 data.server.error = (
                     f"callerid: port {port} is the proxy's own and cannot be reached through it; "
                     "if another machine is meant, name it by its address"
@@ -130,6 +129,10 @@ class CallerId:
             if self.desk is None or not flow.live or flow.response or flow.error:
                 return
             request = flow.request
+            if flows.opens_socket(request) and parse.may_hold_calls(request.path):
+                flows.apply(
+                    self.desk.strips(flows.request_of(flow, self._digest_key)), request.headers
+                )
             if not parse.may_be_call(request.method, request.path):
                 return
             if request.raw_content is None:
@@ -139,32 +142,13 @@ class CallerId:
                 )
                 return
             encoding = request.headers.get("content-encoding", "")
-            begun = self.desk.begin(self._request(flow), encoding, time.time())
+            begun = self.desk.begin(flows.request_of(flow, self._digest_key), encoding, time.time())
             if begun.call is not None:
                 self._open[flow.id] = begun.call, None
                 flow.metadata["callerid.call"] = begun.call.entry.id
-                _describe(flow, begun.call.turn.identity)
-            _apply(begun.edits, request.headers)
-            flow.metadata[STAMPED] = [edit.name.lower() for edit in begun.edits if edit.value]
-
-    def _request(self, flow: http.HTTPFlow) -> Request:
-        request = flow.request
-        headers = _headers(request.headers)
-        if flow.is_replay == "request":  # what we set the first time is not what the client said
-            ours = flow.metadata.get(STAMPED, ())
-            headers = tuple(pair for pair in headers if pair[0].lower() not in ours)
-        address = flow.client_conn.peername or ("",)
-        client = Client(
-            scope=credentials.scope(headers, request.path, self._digest_key),
-            connection=flow.client_conn.id,
-            address=str(address[0]),
-            user_agent=request.headers.get("user-agent", ""),
-        )
-        body = request.raw_content or b""
-        return Request(
-            request.method, request.scheme, request.host, request.port, request.path, headers,
-            body, client,
-        )  # fmt: skip
+                flows.describe(flow, begun.call.turn.identity)
+            flows.apply(begun.edits, request.headers)
+            flow.metadata[flows.STAMPED] = [edit.name.lower() for edit in begun.edits if edit.value]
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let streams pass as they come, and look at those of calls on the way."""
@@ -174,7 +158,7 @@ class CallerId:
                 return
             open_call = self._open.get(flow.id)
             if open_call is None:
-                if _is_event_stream(response) and not response.stream:
+                if flows.is_event_stream(response) and not response.stream:
                     response.stream = True  # an event stream that is held back is no use to anyone
                 return
             call = open_call[0]
@@ -182,7 +166,7 @@ class CallerId:
             content_type = headers.get("content-type", "")
             encoding = headers.get("content-encoding", "")
             edits = self.desk.reply_begins(call, response.status_code, content_type, encoding)
-            is_stream = _is_stream(response) or ctx.options.stream_large_bodies
+            is_stream = flows.is_stream(response) or ctx.options.stream_large_bodies
             if is_stream and not response.stream:
                 bound = self.configuration.settings.stream.viewable_bytes
                 desk = self.desk
@@ -190,7 +174,7 @@ class CallerId:
                 self._open[flow.id] = call, tee
                 response.stream = tee
             if self.configuration.settings.stamp.return_ids:
-                _apply(edits, headers)
+                flows.apply(edits, headers)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """A reply came to its end."""
@@ -227,6 +211,37 @@ class CallerId:
         first_byte, size = (tee.first_byte, tee.size) if tee else (None, None)
         return Ending(state, status, time.time(), first_byte, size, words)
 
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        """Look at the frames of a WebSocket that may hold calls."""
+        with self.guard("websocket"):
+            if self.desk is not None and parse.may_hold_calls(flow.request.path):
+                self._sockets[flow.id] = Socket(
+                    flows.request_of(flow, self._digest_key), self.desk, self.guard
+                )
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """A frame passes; it is not touched."""
+        socket = self._sockets.get(flow.id)
+        if socket is None or flow.websocket is None or not flow.websocket.messages[-1].is_text:
+            return
+        with self.guard("websocket"):
+            message = flow.websocket.messages[-1]
+            if message.from_client:
+                flows.describe(flow, socket.sent(message.content, time.time()))
+            else:
+                socket.received(message.content, time.time())
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """A WebSocket closed; what was not answered by then is not answered."""
+        socket = self._sockets.pop(flow.id, None)
+        if socket is None or flow.websocket is None:
+            return
+        with self.guard("websocket"):
+            by_client = flow.websocket.closed_by_client
+            state = State.ABORTED if by_client else State.UNREACHABLE
+            words = f"the WebSocket was closed ({flow.websocket.close_code})"
+            socket.closed(state, time.time(), words)
+
     def _end(self, call: OpenCall, ending: Ending) -> None:
         if self.desk is not None:
             self.desk.end(call, ending)
@@ -246,48 +261,12 @@ class CallerId:
                     call, Ending(State.INTERRUPTED, status, time.time(), first_byte, size, words)
                 )
             self._open.clear()
+            for socket in self._sockets.values():
+                socket.closed(State.INTERRUPTED, time.time(), "the proxy was stopped")
+            self._sockets.clear()
             self._close_recorder()
 
     def _close_recorder(self) -> None:
         if self._recorder is not None:
             self._recorder.close(CLOSING_SECONDS)
             self._recorder = None
-
-
-def _headers(headers: http.Headers) -> HeaderList:
-    return tuple(
-        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in headers.fields
-    )
-
-
-def _apply(edits: Sequence[Edit], headers: http.Headers) -> None:
-    for name, value in edits:
-        if value is None:
-            headers.pop(name, None)
-        else:
-            headers[name] = value
-
-
-def _is_event_stream(response: http.Response) -> bool:
-    return "event-stream" in str(response.headers.get("content-type", ""))
-
-
-def _is_stream(response: http.Response) -> bool:
-    """Whether a reply comes bit by bit: events, or a body whose length is not said beforehand."""
-    return _is_event_stream(response) or "content-length" not in response.headers
-
-
-def _is_reverse(data: ServerConnectionHookData) -> bool:
-    """Whether the upstream is the operator's choice (reverse mode), not the client's."""
-    mode = str(getattr(data.client, "proxy_mode", ""))
-    return "reverse" in mode
-
-
-def _describe(flow: http.HTTPFlow, identity: Identity | None) -> None:
-    """One line for the comment column of mitmweb, unless the user has written there."""
-    if identity is not None and (not flow.comment or flow.is_replay):
-        flow.comment = (
-            f"{identity.kind} · {identity.agent_name} · {identity.session_id} · "
-            f"{identity.because} {identity.confidence:.2f}"
-        )

@@ -73,16 +73,23 @@ class Desk:
         self._new_id = new_id
         self._candidates = candidates
 
-    def begin(self, request: Request, encoding: str, now: float) -> Begun:
-        """Take a request that may be a call; its body still packed as `encoding` says."""
-        edits: list[Edit] = []
-        with self.guard("strip"):
-            edits = self._stamper.strips(request.headers, request.host)
+    def begin(self, request: Request, encoding: str, now: float, *, stamps: bool = True) -> Begun:
+        """Take a request that may be a call; its body still packed as `encoding` says.
+
+        Without `stamps` nothing can be written on it: the calls of a WebSocket have no headers.
+        """
+        edits = self.strips(request) if stamps else []
         with self.guard("request"):
             turn = self._read(request, encoding, now)
             if turn is not None:
-                return self._open(turn, edits, now)
+                return self._open(turn, edits, now, stamps=stamps)
         return Begun(edits, None)
+
+    def strips(self, request: Request) -> list[Edit]:
+        """The headers to take away from a request, whatever it holds."""
+        with self.guard("strip"):
+            return self._stamper.strips(request.headers, request.host)
+        return []
 
     def _read(self, request: Request, encoding: str, now: float) -> Turn | None:
         try:
@@ -92,11 +99,12 @@ class Desk:
             self.guard.note("unreadable_request", f"a call's body could not be read: {error}")
             return None
 
-    def _open(self, turn: Turn, edits: list[Edit], now: float) -> Begun:
+    def _open(self, turn: Turn, edits: list[Edit], now: float, *, stamps: bool) -> Begun:
         request = turn.request
         if turn.identity is not None:
-            with self.guard("stamp"):
-                edits += self._stamper.sets(turn.identity, request.headers, request.host)
+            if stamps:
+                with self.guard("stamp"):
+                    edits += self._stamper.sets(turn.identity, request.headers, request.host)
             with self.guard("candidates"):
                 self._watch_headers(turn.request, turn.identity)
         entry = Entry(

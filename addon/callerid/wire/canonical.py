@@ -23,23 +23,41 @@ DIGEST_BYTES = 16  # 128 bits: collisions by chance are out of the question
 _PLAIN = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00ad": ""}
 _TYPOGRAPHY = re.compile(f"[{''.join(_PLAIN)}]")  # str.translate takes six times as long
 
-Injected = re.Pattern[str]
+Injected = re.Pattern[str]  # finds where an injected block begins; its group is the tag
 
 
 def injected_pattern(tags: Iterable[str]) -> Injected:
-    """A pattern for the blocks (`<tag ...>...</tag>`) that clients inject into what was said."""
+    """A pattern for the beginnings of blocks (`<tag ...>...</tag>`) that clients inject."""
     names = "|".join(re.escape(tag) for tag in tags)
-    return re.compile(rf"<({names})(?:\s[^<>]*)?>.*?</\1>" if names else r"(?!)", re.DOTALL)
+    return re.compile(rf"<({names})(?:\s[^<>]*)?>" if names else r"(?!)")
 
 
 def plain(text: str, injected: Injected) -> str:
     """The words of a text: no injected blocks, one kind of quote, one space between words."""
     if "<" in text:
-        text = injected.sub(" ", text)
+        text = _without_blocks(text, injected)
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = _TYPOGRAPHY.sub(lambda sign: _PLAIN[sign[0]], text)
     return " ".join(text.split())
+
+
+def _without_blocks(text: str, injected: Injected) -> str:
+    """The text without injected blocks, in one pass, however many begin and never end."""
+    kept: list[str] = []
+    endless: set[str] = set()
+    at = 0
+    for beginning in injected.finditer(text):
+        tag = beginning[1]
+        if beginning.start() < at or tag in endless:
+            continue
+        end = text.find(f"</{tag}>", beginning.end())
+        if end < 0:
+            endless.add(tag)
+            continue
+        kept.append(text[at : beginning.start()])
+        at = end + len(f"</{tag}>")
+    return " ".join([*kept, text[at:]])
 
 
 def units_of(role: Role, parts: Iterable[Part], injected: Injected) -> tuple[Unit, ...]:

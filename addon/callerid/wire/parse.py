@@ -5,15 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from callerid.turn import Call, Dialect, Reply
-from callerid.wire import bodies, dialects, sse, wirejson
+from callerid.wire import bodies, dialects, frames, sse, wirejson
 from callerid.wire.messages import MessageReader
 
 _EVENT_STREAM = "text/event-stream"
 
 
 def may_be_call(method: str, path: str) -> bool:
-    """Whether a request can be an LLM call at all, before its body is looked at."""
-    return method == "POST" and bool(dialects.by_path(path))
+    """Whether a request can be an LLM call at all, before its body is looked at.
+
+    WEBSOCKET is what we call the method of a call in a frame.
+    """
+    return method in ("POST", "WEBSOCKET") and bool(dialects.by_path(path))
+
+
+def may_hold_calls(path: str) -> bool:
+    """Whether the frames of a WebSocket may hold calls."""
+    return bool(frames.PATH.search(path.partition("?")[0].rstrip("/")))
 
 
 def parse_call(path: str, body: bytes, reader: MessageReader) -> Call | None:

@@ -15,6 +15,7 @@ _sorted = msgspec.json.Encoder(order="sorted")
 
 # What msgspec says of bytes that it cannot read; the stdlib can read some of them.
 _UNREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNWRITTEN = (UnicodeEncodeError, TypeError, msgspec.MsgspecError, RecursionError)
 
 
 class NotJSON(ValueError):
@@ -55,7 +56,7 @@ def encode(value: object) -> bytes:
     """Write compact JSON; what msgspec cannot write (lone surrogates) is escaped by the stdlib."""
     try:
         return msgspec.json.encode(value)
-    except (UnicodeEncodeError, TypeError, msgspec.MsgspecError):
+    except _UNWRITTEN:
         return json.dumps(value, separators=(",", ":"), default=str).encode()
 
 
@@ -63,7 +64,7 @@ def encode_sorted(value: object) -> bytes:
     """Write JSON in which equal values have equal bytes: keys sorted, no spaces."""
     try:
         return _sorted.encode(value)
-    except (UnicodeEncodeError, TypeError, msgspec.MsgspecError):
+    except _UNWRITTEN:
         return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str).encode()
 
 

@@ -191,7 +191,8 @@ class Stream:
                 self._body[name] = value
         for candidate in sequence(body.get("candidates"))[:1]:
             self._take_candidate(mapping(candidate))
-        self.is_complete = bool(self._candidate.get("finishReason")) or "promptFeedback" in body
+        is_blocked = bool(at(body, "promptFeedback", "blockReason"))
+        self.is_complete = bool(self._candidate.get("finishReason")) or is_blocked
 
     def body(self) -> object:
         """The reply so far: texts that follow one another are one part."""

@@ -245,20 +245,26 @@ class _Choice:
         return {"message": message, **self._rest}
 
 
+_PIECES = {"function": "arguments", "custom": "input"}  # what comes in pieces, by kind of tool
+
+
 class _CallPieces:
     def __init__(self) -> None:
         self._call: dict[str, object] = {}
-        self._function: dict[str, object] = {}
-        self._arguments: list[str] = []
+        self._kind = "function"
+        self._asked: dict[str, object] = {}
+        self._pieces: list[str] = []
 
     def take(self, call: Mapping[str, object]) -> None:
-        function = mapping(call.get("function"))
-        self._arguments.append(string(function.get("arguments")))
-        if name := string(function.get("name")):
-            self._function.setdefault("name", name)
+        self._kind = next((kind for kind in _PIECES if kind in call), self._kind)
+        asked = mapping(call.get(self._kind))
+        self._pieces.append(string(asked.get(_PIECES[self._kind])))
+        if name := string(asked.get("name")):
+            self._asked.setdefault("name", name)
         for key, value in call.items():
-            if key not in ("index", "function") and value:
+            if key not in ("index", *_PIECES) and value:
                 self._call.setdefault(key, value)
 
     def body(self) -> dict[str, object]:
-        return {**self._call, "function": {**self._function, "arguments": "".join(self._arguments)}}
+        asked = {**self._asked, _PIECES[self._kind]: "".join(self._pieces)}
+        return {**self._call, self._kind: asked}

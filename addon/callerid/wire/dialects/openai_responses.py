@@ -24,7 +24,7 @@ from callerid.wire.messages import MessageReader
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_RESPONSES
-PATH = re.compile(r"/responses$")
+PATH = re.compile(r"/(?:responses|realtime)$")
 
 _KEPT_BUT_INPUT = {"instructions": Stood.SYSTEM, "tools": Stood.TOOLS}
 _KEPT = {**_KEPT_BUT_INPUT, "input": Stood.MESSAGES}
@@ -175,7 +175,7 @@ def read_usage(usage: object) -> Usage:
     )
 
 
-_FINAL = ("response.completed", "response.incomplete", "response.failed")
+_FINAL = ("response.completed", "response.incomplete", "response.failed", "response.done")
 
 
 class Stream:
@@ -197,7 +197,8 @@ class Stream:
         if type in _FINAL:
             self.is_complete = True
         elif type == "error":
-            self._response["error"] = at(data, "error") or dict(mapping(data))
+            flat = {name: value for name, value in mapping(data).items() if name != "type"}
+            self._response["error"] = at(data, "error") or flat
         elif type in ("response.output_item.added", "response.output_item.done"):
             self._items[index] = at(data, "item")
         elif type == "response.output_text.delta":

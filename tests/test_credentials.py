@@ -1,0 +1,202 @@
+"""Credentials: told apart without being kept, and masked wherever they stand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import make
+from callerid import credentials
+from callerid.credentials import MASK
+from callerid.turn import HeaderList
+
+DIGEST_KEY = b"a key of this proxy"
+KEYS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=8, max_size=40)
+
+
+def scope(headers: HeaderList = (), path: str = "/", digest_key: bytes = DIGEST_KEY) -> str:
+    return credentials.scope(headers, path, digest_key)
+
+
+def bearer(key: str) -> HeaderList:
+    return (("Authorization", f"Bearer {key}"),)
+
+
+def signed(access_key: str, signature: str) -> HeaderList:
+    said = f"AWS4-HMAC-SHA256 Credential={access_key}/20261121/us/bedrock/aws4_request, "
+    return (("Authorization", f"{said}SignedHeaders=host;x-amz-date, Signature={signature}"),)
+
+
+# Who pays
+
+
+@make.QUICK
+@given(one=KEYS, other=KEYS)
+def test_a_scope_is_one_credentials_alone(one: str, other: str) -> None:
+    assert (scope(bearer(one)) == scope(bearer(other))) == (one == other)
+
+
+@make.QUICK
+@given(KEYS)
+def test_a_scope_says_nothing_of_the_credential(key: str) -> None:
+    said = scope(bearer(key))
+
+    assert len(said) == 24
+    assert key not in said
+    assert said != scope(bearer(key), digest_key=b"a key of another proxy")
+
+
+@pytest.mark.parametrize("name", ["authorization", "X-Api-Key", "api-key", "x-goog-api-key"])
+def test_each_header_that_providers_take_is_a_credential(name: str) -> None:
+    assert scope([(name, "k1")]) == scope([(name.swapcase(), "k1")]) != ""
+    assert scope([(name, "k1")]) != scope([(name, "k2")])
+
+
+@pytest.mark.parametrize("name", ["key", "api-key", "api_key", "Key"])
+def test_a_key_in_the_query_is_a_credential(name: str) -> None:
+    assert scope(path=f"/v1?alt=sse&{name}=k1") != ""
+    assert scope(path=f"/v1?{name}=k1") != scope(path=f"/v1?{name}=k2")
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        ((), "/v1/messages"),
+        ([("cookie", "session=s"), ("proxy-authorization", "Basic eDp5")], "/"),
+        ([("authorization", "")], "/"),
+        ((), "/v1?alt=sse&key"),
+        ((), "/v1?key="),
+    ],
+)
+def test_without_a_credential_the_scope_is_nobodys(headers: HeaderList, path: str) -> None:
+    assert scope(headers, path) == ""
+
+
+def test_the_order_and_the_company_of_headers_do_not_matter() -> None:
+    one = [("accept", "*/*"), ("x-api-key", "a"), ("authorization", "b")]
+
+    assert scope(one) == scope([*reversed(one), ("cookie", "c=d")])
+
+
+def test_of_several_values_the_first_counts() -> None:
+    assert scope([("x-api-key", "a"), ("X-Api-Key", "b")]) == scope([("x-api-key", "a")])
+
+
+def test_a_signature_that_is_new_each_time_is_no_new_customer() -> None:
+    assert scope(signed("AKIAONE", "s1")) == scope(signed("AKIAONE", "s2"))
+    assert scope(signed("AKIAONE", "s1")) != scope(signed("AKIATWO", "s1"))
+
+
+# What may not be written down
+
+SECRET = "planted-0123456789"
+SECRET_HEADERS = (
+    "Authorization",
+    "Proxy-Authorization",
+    "X-Api-Key",
+    "api-key",
+    "x-goog-api-key",
+    "Cookie",
+    "Set-Cookie",
+    "X-Amz-Security-Token",
+    "X-Session-Token",
+    "Helicone-Auth",
+    "cf-aig-authorization",
+    "x-portkey-api-key",
+    "x-my-secret",
+    "x-client-password",
+)
+
+
+@pytest.mark.parametrize("name", SECRET_HEADERS)
+def test_a_header_that_names_a_secret_is_masked(name: str) -> None:
+    headers = [(name, f"Bearer {SECRET}")]
+
+    assert credentials.masked_headers(headers) == [(name, MASK)]
+    assert credentials.secrets_in(headers, "/") == (f"Bearer {SECRET}", SECRET)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("content-type", "application/json"),
+        ("x-session-id", "ses_0123456789"),
+        ("x-claude-code-agent-id", "a0123456789abcdef"),
+        ("anthropic-ratelimit-tokens-remaining", "1000"),
+        ("anthropic-ratelimit-input-tokens-reset", "2026-11-21T00:00:00Z"),
+        ("x-ratelimit-remaining-tokens", "1000"),
+        ("x-ratelimit-limit-tokens", "1000"),
+        ("user-agent", "task-oriented-agent/1.0 (risk-averse-programming)"),
+    ],
+    ids=lambda header: header[0],
+)
+def test_other_headers_are_shown(header: tuple[str, str]) -> None:
+    assert credentials.masked_headers([header]) == [header]
+    assert credentials.secrets_in([header], "/") == ()
+
+
+KEYS_THAT_SHOW = (
+    "sk-ant-api03-0123456789abcdef",
+    "sk-proj-0123456789abcdef",
+    "gsk_0123456789abcdef",
+    "xai-0123456789abcdef",
+    "hf_0123456789abcdef",
+    "ghp_0123456789abcdef",
+    "AIzaSy0123456789abcdef0123456789abcdef",
+    "ya29.0123456789abcdef",
+    "AKIA0123456789ABCDEF",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+)
+
+
+@pytest.mark.parametrize("key", KEYS_THAT_SHOW)
+def test_what_looks_like_a_key_is_masked_wherever_it_stands(key: str) -> None:
+    for around in ("{}", "my key is {}.", '"{}"', "a={}&b=1", "Bearer {}", "<{}>"):
+        shown = credentials.masked(around.format(key))
+        assert key not in shown
+        assert MASK in shown
+    assert credentials.masked_headers([("x-note", f"use {key}")]) == [("x-note", f"use {MASK}")]
+
+
+def test_what_a_bearer_bears_is_masked_whatever_it_looks_like() -> None:
+    assert credentials.masked('"Bearer abc", "x"') == f'"Bearer {MASK}", "x"'
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/messages", "/v1/messages"),
+        ("/v1/m?beta=true", "/v1/m?beta=true"),
+        (f"/v1/m?alt=sse&key={SECRET}&n=1", f"/v1/m?alt=sse&key={MASK}&n=1"),
+        (f"/v1/m?%6Bey={SECRET}", f"/v1/m?%6Bey={MASK}"),
+        (f"/v1/m?access_token={SECRET}", f"/v1/m?access_token={MASK}"),
+        (f"/v1/m?X-Amz-Signature={SECRET}", f"/v1/m?X-Amz-Signature={MASK}"),
+        (f"/key/{KEYS_THAT_SHOW[0]}/v1", f"/key/{MASK}/v1"),
+    ],
+)
+def test_a_path_is_shown_without_its_secrets(path: str, expected: str) -> None:
+    assert credentials.masked_path(path) == expected
+
+
+@make.QUICK
+@given(key=KEYS, before=st.binary(max_size=20), after=st.binary(max_size=20))
+def test_a_secret_of_a_request_is_found_nowhere(key: str, before: bytes, after: bytes) -> None:
+    places = [(bearer(key), "/"), ((("x-api-key", key),), "/"), ((), f"/v1?key={key}")]
+    for headers, path in places:
+        text = before + key.encode() + b" and " + key.encode() + after
+
+        shown = credentials.without(text, credentials.secrets_in(headers, path))
+
+        assert key.encode() not in shown
+        assert shown.count(MASK.encode()) >= 2
+
+
+def test_longer_secrets_go_before_the_shorter_ones_within_them() -> None:
+    headers = [("x-api-key", "abcdef"), ("x-secret", "abcdefgh")]
+
+    assert credentials.secrets_in(headers, "/") == ("abcdefgh", "abcdef")
+
+
+def test_short_words_are_no_secrets() -> None:
+    assert credentials.secrets_in([("x-api-key", "dummy")], "/?key=a") == ()

@@ -102,8 +102,8 @@ def test_the_greeting_has_every_line_that_the_agents_shell_needs(tmp_path: Path)
         "export HTTPS_PROXY=http://127.0.0.1:8080",
         "export https_proxy=http://127.0.0.1:8080",
         f"export NODE_EXTRA_CA_CERTS={tmp_path}/ca.pem",
-        f"export SSL_CERT_FILE={tmp_path}/ca.pem",
         f"export CODEX_CA_CERTIFICATE={tmp_path}/ca.pem",
+        f"export SSL_CERT_FILE={tmp_path}/ca.pem",
         "export NO_PROXY=127.0.0.1,localhost",
         "export no_proxy=127.0.0.1,localhost",
     ]

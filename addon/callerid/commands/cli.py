@@ -13,6 +13,7 @@ from rich.console import Console
 
 from callerid import __version__, files
 from callerid.commands import identify_command, launch
+from callerid.commands.doctor import doctor
 from callerid.commands.tree import branches, draw
 from callerid.traces.database import BadDatabase, open_database
 
@@ -123,6 +124,7 @@ def _print_tree(path: Path, since: float, console: Console) -> None:
     console.print(draw(sessions))
 
 
+cli.add_command(doctor)
 cli.add_command(identify_command.identify)
 cli.add_command(identify_command.explain)
 

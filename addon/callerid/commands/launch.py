@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from callerid import files
+from callerid.settings.load import environments
 
 HOST = "127.0.0.1"  # mitmproxy's own default is every interface
 PORT = 8080
@@ -47,14 +48,13 @@ def certificate(options: Sequence[str]) -> Path:
 
 
 def environment(port: int, certificate: Path) -> dict[str, str]:
-    """The variables that send a client through the proxy: those that every known agent heeds.
+    """The variables that send a client through the proxy, so that every known one heeds them.
 
-    Which client heeds which was tried one at a time, for Claude Code, Codex, OpenCode, Gemini CLI,
-    Qwen Code, aider and the vendors' SDKs. SSL_CERT_FILE replaces a client's own list.
+    Which client heeds which is in config/environment.yaml.
     """
     url = f"http://{HOST}:{port}"
     proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), url)
-    trust = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CODEX_CA_CERTIFICATE")
+    trust = (row.trust[0] for row in environments().clients)
     direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
     return proxies | dict.fromkeys(trust, str(certificate)) | direct
 

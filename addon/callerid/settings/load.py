@@ -10,7 +10,7 @@ import msgspec
 from callerid import files
 from callerid.settings.checked import BadSetting, read
 from callerid.settings.place import place
-from callerid.settings.tables import ClientTable, ProfileTable, ProviderTable
+from callerid.settings.tables import ClientTable, EnvironmentTable, ProfileTable, ProviderTable
 from callerid.settings.values import Settings
 
 
@@ -37,6 +37,11 @@ def load(path: str = "") -> Configuration:
     _check_profiles(configuration.profiles, _table(tables.profiles, "profiles", beside))
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
     return configuration
+
+
+def environments() -> EnvironmentTable:
+    """Which environment variables each known client heeds."""
+    return read(files.CONFIG / "environment.yaml", EnvironmentTable)
 
 
 def _table(name: str, shipped: str, beside: Path) -> Path:

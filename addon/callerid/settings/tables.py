@@ -1,4 +1,4 @@
-"""The rows of the tables in config/: clients, providers, profiles."""
+"""The rows of the tables in config/: clients, providers, profiles, environment."""
 
 from __future__ import annotations
 
@@ -109,3 +109,19 @@ class ProfileTable(Strict, frozen=True):
 
     profiles: dict[str, Profile]
     upstreams: tuple[UpstreamRow, ...]
+
+
+class EnvironmentRow(Strict, frozen=True):
+    """Which environment variables one client heeds."""
+
+    name: str
+    source: str
+    proxy: tuple[str, ...]
+    trust: tuple[str, ...]
+    command: str = ""
+
+
+class EnvironmentTable(Strict, frozen=True):
+    """config/environment.yaml."""
+
+    clients: tuple[EnvironmentRow, ...]

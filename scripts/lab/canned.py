@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,11 @@ EVENT_STREAM = b"text/event-stream"  # in `accept`: asks for the reply in events
 PAUSE_SECONDS = 0.002  # between the events of a stream
 PIECE = 25  # characters of text in an event
 TOOL = "read_part"
+_WORDS = (
+    "almanac barley candle dormouse ember falcon gravel harbour inkwell juniper kettle lantern "
+    "meadow needle orchard pebble quarry ribbon saddle thimble umbrella velvet walnut yarrow "
+    "is was has had took gave left found under over with without before after because unless"
+)
 _END = b"\r\n\r\n"
 
 
@@ -53,11 +59,11 @@ def tool_id(turn: str) -> str:
 
 
 def content(turn: str) -> list[dict[str, Any]]:
-    """What the model says in a turn: some words, and a tool that it wants to be run."""
-    said = f"Part {turn} comes next, since the one before it does not say what was asked for."
+    """What the model says in a turn, which is unlike any other: words, and a tool to be run."""
+    said = " ".join(random.Random(turn).choices(_WORDS.split(), k=16))
     wish = {"path": f"notes/part-{turn}.md"}
     return [
-        {"type": "text", "text": said},
+        {"type": "text", "text": f"Part {turn}: {said}."},
         {"type": "tool_use", "id": tool_id(turn), "name": TOOL, "input": wish},
     ]
 

@@ -15,8 +15,10 @@ from lab import canned
 from lab.longtalks import Call, Shape, conversation
 
 KEY = "sk-bench-0123456789"
+SESSION = b"x-callerid-session-id"
 LEAD_IN = 0.3  # of the time that is measured
 ENOUGH = 5  # times the conversations of the lead-in are written before what is measured begins
+LEAST_CALLS = 2  # however short the time is: of one there are no percentiles
 PATIENCE_SECONDS = 30.0  # for a reply that takes milliseconds
 _END = b"\r\n\r\n"
 _numbers = itertools.count(1)  # of conversations: no two of a run are alike
@@ -34,11 +36,15 @@ class Took(NamedTuple):
 
 
 class Connection:
-    """One connection to a proxy, and the conversation held on it."""
+    """One connection to a proxy, and the conversation held on it.
+
+    `sessions` has each conversation with the session id that callerid has sent back.
+    """
 
     def __init__(self, proxy_port: int, provider_port: int, shape: Shape, *, streams: bool) -> None:
         self.calls = 0
         self.conversations = 0
+        self.sessions: set[tuple[str, bytes]] = set()
         self._proxy_port = proxy_port
         self._host = b"127.0.0.1:%d" % provider_port
         self._shape = shape
@@ -89,7 +95,9 @@ class Connection:
         else:
             await self._reader.readexactly(int(said[b"content-length"]))
             first = time.perf_counter()
-        return Took(first - began, time.perf_counter() - began)
+        took = Took(first - began, time.perf_counter() - began)
+        self.sessions.add((call.turn.partition("-")[0], said.get(SESSION, b"")))
+        return took
 
     def _head(self, call: Call) -> bytes:
         accept = canned.EVENT_STREAM if self._streams else b"application/json"
@@ -146,7 +154,7 @@ class Side:
         return len(self.took) / self.seconds
 
     async def _run(self, seconds: float) -> list[Took]:
-        """Let all connections talk for some time; each makes at least one call."""
+        """Let all connections talk for some time; each makes at least two calls."""
         until = time.perf_counter() + seconds
         talks = asyncio.gather(*(_talk(each, until) for each in self.connections))
         try:
@@ -163,7 +171,7 @@ def percentiles(figures: list[float]) -> tuple[float, float]:
 
 
 async def _talk(connection: Connection, until: float) -> list[Took]:
-    took = [await connection.ask(connection.next())]
-    while time.perf_counter() < until:
+    took: list[Took] = []
+    while len(took) < LEAST_CALLS or time.perf_counter() < until:
         took.append(await connection.ask(connection.next()))
     return took

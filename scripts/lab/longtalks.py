@@ -7,6 +7,7 @@ beginnings of it. The text is made up, but has what real ones have: code, quotes
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from lab import canned
 
 _END = b"]}"
 _PROSE = 2_000_000  # characters to take texts from: more than any one conversation needs
+_LONGEST = 100_000  # characters of one text
 _WORDS = 3000
 _CODE = ("if (a < b) {", "return", '\\"path\\":', "</li>", "=>", "\\n", "\\n", "    ", "#", "0.25")
 _MOST_INSTRUCTIONS = 12_000  # bytes, of the system prompt and of the tools: about as agents have
@@ -46,18 +48,15 @@ class Call(NamedTuple):
 def conversation(number: int, shape: Shape, *, streams: bool = False) -> Iterator[Call]:
     """The calls of one conversation; no other number has the same texts."""
     chance = random.Random(number)
-    first = shape.size - shape.growth * (shape.turns - 1) // 2
     beginning = _instructions(shape.size, streams=streams)
-    past = max(first - len(beginning), 0) // shape.growth
-    opening = max(first - len(beginning) - past * shape.growth, 60)
-    pieces = [beginning, _user(f'"Task {number}: {_text(chance, opening - 50)}"')]
+    first = shape.size - shape.growth * (shape.turns - 1) // 2 - len(beginning)
+    past = max(first, 0) // shape.growth  # turns before the first call: it goes on with old things
     turns = [f"{number}-{at}" for at in range(past + shape.turns)]
-    for turn in turns[:-1]:
-        pieces.append(_exchange(turn, chance, shape.growth))
-    ends = [len("".join(pieces[: past + 2]))]
-    for piece in pieces[past + 2 :]:
-        ends.append(ends[-1] + len(piece))
+    exchanges = [_exchange(turn, chance, shape.growth) for turn in turns[:-1]]
+    opening = _opening(number, chance, first - past * shape.growth)
+    pieces = ["".join([beginning, opening, *exchanges[:past]]), *exchanges[past:]]
     body = memoryview("".join(pieces).encode("ascii"))
+    ends = itertools.accumulate(map(len, pieces))
     return (Call(turn, body[:end], _END) for turn, end in zip(turns[past:], ends, strict=True))
 
 
@@ -78,6 +77,11 @@ def _tool(at: int, description: str) -> str:
     name = canned.TOOL if at == 0 else f"other_tool_{at}"
     schema = '{"type":"object","properties":{"path":{"type":"string"}}}'
     return f'{{"name":"{name}","description":"{description}","input_schema":{schema}}}'
+
+
+def _opening(number: int, chance: random.Random, size: int) -> str:
+    task = f"Task {number}: "
+    return _user(f'"{task}{_text(chance, size - len(_user(task)))}"')
 
 
 def _exchange(turn: str, chance: random.Random, size: int) -> str:
@@ -112,4 +116,4 @@ def _prose() -> tuple[str, list[int]]:
     for word in chosen:
         starts.append(at)
         at += len(word) + 1
-    return " ".join(chosen), [start for start in starts if start < at - 100_000]
+    return " ".join(chosen), [start for start in starts if start < at - _LONGEST]

@@ -8,8 +8,9 @@ rapidfuzz compares a few hundred characters. Nothing here scans all sessions.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
@@ -20,16 +21,19 @@ from callerid.identity import sketch
 from callerid.identity.history import History
 from callerid.identity.memory import Memory, Session
 from callerid.settings.values import SessionSettings
-from callerid.turn import Client, Message, Role, Unit
+from callerid.turn import Client, Message, Role, ToolCall, Unit
 
 LOOKED_UP = 48  # of the newest things the model said; a window is rarely longer
 CANDIDATES = 8  # of each kind that are compared
 MIN_WEIGHT = 24  # characters shared, at least: "ok" or `ls` in both proves nothing
 MIN_REPLY = 12  # characters: shorter replies cannot be told from one another by their text
 MIN_WORDS = 60  # characters: a question of two words and a call of a tool are soon alike
+SAME_NUMBERS = 0.5  # a share: of two or three numbers one may be edited too
+MIN_TOOL_ID = 9  # characters: Mistral's, the shortest that are random; call_0 is anybody's
 CLOSE = 0.02  # scores nearer than this are equally good
 TAIL = 600  # characters of a session's newest words that are kept and compared
 RAW_TAIL = 2400  # characters as sent that are enough to make a tail of
+_NUMBER = re.compile(r"\d+")
 _SPEAKERS = (Role.USER, Role.ASSISTANT)
 
 
@@ -37,13 +41,15 @@ class Words(NamedTuple):
     """The texts of a history that are compared, up to the newest message of the model.
 
     `reply` is the model's newest text, `tail` the newest words of people and model, `messages` how
-    many messages with words that is, and `at` how many units. All texts are plain.
+    many messages with words that is, and `at` how many units. All texts are plain. `tool_ids` are
+    those of the model's tool calls, where they are long enough to be nobody else's.
     """
 
     reply: str = ""
     tail: str = ""
     messages: int = 0
     at: int = 0
+    tool_ids: frozenset[str] = frozenset()
 
 
 def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
@@ -64,7 +70,16 @@ def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
         tail=" ".join(reversed(newest))[-TAIL:],
         messages=len(spoken),
         at=sum(len(message.units) for message in heard),
+        tool_ids=frozenset(tool_ids(heard)),
     )
+
+
+def tool_ids(messages: Sequence[Message]) -> Iterator[str]:
+    """The ids of a model's tool calls that are long enough to be nobody else's."""
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, ToolCall) and len(part.id) >= MIN_TOOL_ID:
+                yield part.id
 
 
 class Alike(NamedTuple):
@@ -107,10 +122,12 @@ def resemble(
     """
     scope = histories.beginning(client.scope)
     said = [(at, histories.key(scope, unit), unit) for at, unit in history.model_units()]
+    ids = {(client.scope, id) for id in words.tool_ids}
     found = [
         alike
         for near in _candidates(said, words, issuers, histories.salt(scope), memory, now)
         for alike in _compare(near, said, words, settings)
+        if near.newest is not None or not _is_foreign(ids, memory.tool_ids.names(near.session))
     ]
     if not found:
         return None
@@ -157,6 +174,14 @@ def _candidates(
     known = {each.session for each in near}
     others = (session for session, _ in samples.most_common(CANDIDATES) if session not in known)
     return near + [_Near(session, None, 0) for session in others]
+
+
+def _is_foreign(ids: set[tuple[str, str]], issued: set[tuple[str, str]]) -> bool:
+    """Whether tool ids say that a session did not issue them: both have some, and none in common.
+
+    Texts made from one template are soon alike; what is exactly shared outweighs it.
+    """
+    return bool(ids) and bool(issued) and ids.isdisjoint(issued)
 
 
 def _compare(
@@ -211,7 +236,17 @@ def _by_texts(
     is_close = closeness >= settings.fuzzy_threshold and difference <= settings.fuzzy_max_diff
     if not is_close or len(words.tail) < MIN_WORDS:
         return None
+    if not _same_numbers(words.tail, session.tail):
+        return None
     shares_newest = bool(session.said) and any(name == session.said[-1] for _, name, _ in said)
     is_newest = shares_newest or session.ends_in_text
     how = f"the newest {len(words.tail)} characters are alike"
     return Alike(session, closeness, closeness, words.at, is_newest, how)
+
+
+def _same_numbers(one: str, other: str) -> bool:
+    """Whether two texts speak of the same numbers, mostly.
+
+    An edit changes a word here and there; what two texts of one template differ in is numbers.
+    """
+    return Indel.normalized_similarity(_NUMBER.findall(one), _NUMBER.findall(other)) >= SAME_NUMBERS

@@ -138,6 +138,10 @@ class Index(Generic[Name, Owner]):
             return []
         return found if isinstance(found, list) else [found]
 
+    def names(self, session: Session) -> set[Name]:
+        """The names that were added on behalf of a session."""
+        return set(self._names.get(session.id, ()))
+
     def forget(self, session: Session) -> None:
         """Take away all that was added on behalf of a session."""
         for name in self._names.pop(session.id, ()):

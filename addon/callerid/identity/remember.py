@@ -6,11 +6,9 @@ from callerid.identity import history as histories
 from callerid.identity import likeness, quotes, sketch
 from callerid.identity.history import History, Link
 from callerid.identity.memory import Memory, Point, Session, State
-from callerid.turn import Call, Client, Reply, Role, ToolCall
+from callerid.turn import Call, Client, Reply, Role
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
-
-MIN_TOOL_ID = 9  # characters: Mistral's, the shortest that are random; call_0 is anybody's
 
 
 def call(
@@ -105,10 +103,8 @@ def reply(
     memory.points.add(session, link, spoken)
     if answer.response_id:
         memory.responses.add(session, (session.scope, answer.response_id), spoken)
-    for message in answer.messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall) and len(part.id) >= MIN_TOOL_ID:
-                memory.tool_ids.add(session, (session.scope, part.id), session)
+    for id in likeness.tool_ids(answer.messages):
+        memory.tool_ids.add(session, (session.scope, id), session)
     words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
     session.tail, session.messages = words.tail, words.messages
     session.ends_in_text = bool(answer.messages[-1].text)

@@ -219,7 +219,7 @@ class Writer:
         _insert(database, "call_messages", references, "replace")
 
 
-# Written out, since sqlite-utils asks for the schema before every row: it takes seven times as long.
+# Written out: sqlite-utils asks for the schema before every row, and takes seven times as long.
 
 
 def _insert(database: Database, table: str, rows: list[Row], on_conflict: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
 import msgspec
@@ -13,6 +13,7 @@ from callerid.settings.tables import ClientRow, ClientTable, KindRule
 from callerid.turn import Because, Call, Kind, Relation, Request, Role, Stood
 from callerid.wire import wirejson
 
+MAX_USER_AGENTS = 1000  # remembered with the rows that they match
 MAX_ID_BYTES = 256  # Dynamo, OpenRouter and AIBrix refuse longer ids
 _PRINTABLE = re.compile(r"[ -~]+")
 _TRUE = ("true", "1", "yes", "on")  # Dynamo's parse_bool_opt
@@ -42,16 +43,49 @@ class Declared(msgspec.Struct, frozen=True):
     because: Because = Because.HEADER
 
 
+class _Row:
+    """A row of the table, and of what it speaks at all: most calls need not be asked further."""
+
+    def __init__(self, row: ClientRow) -> None:
+        self.row = row
+        self.agent = re.compile(row.user_agent)
+        places = [place(written) for written in row.places()]
+        self._headers = {each.name for each in places if each.where is Where.HEADER}
+        self._asks_words = any(each.where in (Where.SYSTEM, Where.USER) for each in places)
+        self._members = {
+            name
+            for each in places
+            if each.where is Where.BODY
+            for name in (each.name, each.name.partition(".")[0])
+        }
+
+    def speaks_of(self, headers: Mapping[str, str], members: set[str]) -> bool:
+        """Whether a call has anything that the row looks at; a client's own row always counts."""
+        return (
+            bool(self.row.user_agent)
+            or self._asks_words
+            or not self._headers.isdisjoint(headers)
+            or not self._members.isdisjoint(members)
+        )
+
+
 class Declarations:
     """Reads what clients declare, by the rows of a table."""
 
     def __init__(self, table: ClientTable) -> None:
-        self._rows = [(row, re.compile(row.user_agent)) for row in table.clients]
+        self._rows = [_Row(row) for row in table.clients]
+        self._of_agents: dict[str, list[_Row]] = {}
 
     def read(self, request: Request, call: Call) -> Declared:
         """What the client of this call says about itself."""
         values = Places(request, call)
-        rows = [row for row, agent in self._rows if self._applies(row, agent, values)]
+        members = {name.partition(".")[0] for name, _ in call.members}
+        rows = [
+            each.row
+            for each in self._rows_for(values.user_agent)
+            if each.speaks_of(values.headers, members)
+            and all(values.at(written) for written in each.row.needs)
+        ]
         kind = next(filter(None, (values.kind(row.kinds) for row in rows)), None)
         said = next(self._sessions(rows, values), Declared())
         agent = next(filter(None, (values.first(row.agent) for row in rows)), "")
@@ -65,11 +99,14 @@ class Declarations:
             agent_name=next(filter(None, (values.first(row.agent_name) for row in rows)), ""),
         )
 
-    @staticmethod
-    def _applies(row: ClientRow, agent: re.Pattern[str], values: Places) -> bool:
-        if row.user_agent and not agent.search(values.user_agent):
-            return False
-        return all(values.at(place) for place in row.needs)
+    def _rows_for(self, user_agent: str) -> list[_Row]:
+        rows = self._of_agents.get(user_agent)
+        if rows is None:
+            if len(self._of_agents) >= MAX_USER_AGENTS:
+                self._of_agents.clear()
+            rows = [row for row in self._rows if row.agent.search(user_agent)]
+            self._of_agents[user_agent] = rows
+        return rows
 
     @staticmethod
     def _sessions(rows: list[ClientRow], values: Places) -> Iterator[Declared]:
@@ -109,10 +146,10 @@ class Places:
     def __init__(self, request: Request, call: Call) -> None:
         self._request = request
         self._call = call
-        self._headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
         for name, value in request.headers:
-            self._headers.setdefault(name.lower(), value)
-        self.user_agent = self._headers.get("user-agent", "")
+            self.headers.setdefault(name.lower(), value)
+        self.user_agent = self.headers.get("user-agent", "")
 
     def at(self, written: str, *, takes_flags: bool = False) -> str:
         """The value at a place; "" where there is none that can be used."""
@@ -131,7 +168,7 @@ class Places:
 
     def _standing(self, where: Place) -> object:
         if where.where is Where.HEADER:
-            return self._headers.get(where.name)
+            return self.headers.get(where.name)
         if where.where is Where.BODY:
             return self._in_body(where.name)
         if where.where is Where.SYSTEM:

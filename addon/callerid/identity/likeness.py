@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
@@ -21,7 +21,7 @@ from callerid.identity import sketch
 from callerid.identity.history import History
 from callerid.identity.memory import Memory, Session
 from callerid.settings.values import SessionSettings
-from callerid.turn import Client, Message, Role, ToolCall, Unit
+from callerid.turn import Client, Message, Role, Text, ToolCall, Unit
 
 LOOKED_UP = 48  # of the newest things the model said; a window is rarely longer
 CANDIDATES = 8  # of each kind that are compared
@@ -41,15 +41,13 @@ class Words(NamedTuple):
     """The texts of a history that are compared, up to the newest message of the model.
 
     `reply` is the model's newest text, `tail` the newest words of people and model, `messages` how
-    many messages with words that is, and `at` how many units. All texts are plain. `tool_ids` are
-    those of the model's tool calls, where they are long enough to be nobody else's.
+    many messages with words that is, and `at` how many units. All texts are plain.
     """
 
     reply: str = ""
     tail: str = ""
     messages: int = 0
     at: int = 0
-    tool_ids: frozenset[str] = frozenset()
 
 
 def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
@@ -58,7 +56,7 @@ def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
     if not places:
         return Words()
     heard = messages[: places[-1] + 1]
-    spoken = [message for message in heard if message.role in _SPEAKERS and message.text]
+    spoken = [message for message in heard if message.role in _SPEAKERS and _has_words(message)]
     replies = (message.text for message in reversed(spoken) if message.role is Role.ASSISTANT)
     newest: list[str] = []
     for message in reversed(spoken):
@@ -70,8 +68,11 @@ def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
         tail=" ".join(reversed(newest))[-TAIL:],
         messages=len(spoken),
         at=sum(len(message.units) for message in heard),
-        tool_ids=frozenset(tool_ids(heard)),
     )
+
+
+def _has_words(message: Message) -> bool:
+    return any(isinstance(part, Text) for part in message.parts)
 
 
 def tool_ids(messages: Sequence[Message]) -> Iterator[str]:
@@ -111,6 +112,7 @@ def resemble(
     history: History,
     words: Words,
     client: Client,
+    ids: Iterable[str],
     issuers: list[Session],
     memory: Memory,
     settings: SessionSettings,
@@ -118,16 +120,16 @@ def resemble(
 ) -> Alike | None:
     """The live session that a history is most alike to; None below the threshold.
 
-    `issuers` are the sessions whose model issued the newest tool id in it.
+    `ids` are those of the tool calls in it, `issuers` the sessions whose model issued the newest.
     """
     scope = histories.beginning(client.scope)
     said = [(at, histories.key(scope, unit), unit) for at, unit in history.model_units()]
-    ids = {(client.scope, id) for id in words.tool_ids}
+    scoped = {(client.scope, id) for id in ids}
     found = [
         alike
         for near in _candidates(said, words, issuers, histories.salt(scope), memory, now)
         for alike in _compare(near, said, words, settings)
-        if near.newest is not None or not _is_foreign(ids, memory.tool_ids.names(near.session))
+        if near.newest is not None or not _is_foreign(scoped, memory.tool_ids.names(near.session))
     ]
     if not found:
         return None

@@ -103,8 +103,9 @@ class Question:
             return None
         words = likeness.words_of(self.call.messages, self.plain)
         return likeness.resemble(
-            self.history, words, self.client, self.issuers, self.memory, self.settings, self.now
-        )
+            self.history, words, self.client, likeness.tool_ids(self.call.messages), self.issuers,
+            self.memory, self.settings, self.now,
+        )  # fmt: skip
 
     @cached_property
     def opening(self) -> list[str]:

@@ -13,15 +13,21 @@ from zlib import crc32
 SKETCH_SIZE = 12  # a word changed in forty leaves about eleven of twelve triples as they were
 TRIPLE = 3
 MAX_WORDS = 4000  # looked at per text: what identifies a text is found in its first pages
+# Odd numbers of 64 bits that scatter what they multiply (the golden ratio; two of xxHash's primes).
+_FIRST, _SECOND, _THIRD = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+_MASK = (1 << 64) - 1
 
 
 def triples(text: str, salt: int) -> set[int]:
     """The hashes of a text's word triples (of its words, where there are fewer than three)."""
-    words = text.lower().split(None, MAX_WORDS)[:MAX_WORDS]
+    words = text.lower().encode("utf-8", "surrogatepass").split(None, MAX_WORDS)[:MAX_WORDS]
     if len(words) < TRIPLE:
-        return {_hash(" ".join(words), salt)} if words else set()
-    last = len(words) - TRIPLE + 1
-    return {_hash(" ".join(words[at : at + TRIPLE]), salt) for at in range(last)}
+        words += [b""] * (TRIPLE - len(words)) if words else []
+    first = [crc32(word, salt) for word in words]  # one hash a word: a triple's is made of three
+    return {
+        (one * _FIRST ^ two * _SECOND ^ three * _THIRD) & _MASK
+        for one, two, three in zip(first, first[1:], first[2:], strict=False)
+    }
 
 
 def sketch(text: str, salt: int, besides: str = "") -> list[int]:
@@ -31,8 +37,3 @@ def sketch(text: str, salt: int, besides: str = "") -> list[int]:
     """
     own = triples(text, salt)
     return nsmallest(SKETCH_SIZE, own - triples(besides, salt) if besides else own)
-
-
-def _hash(words: str, salt: int) -> int:
-    raw = words.encode("utf-8", "surrogatepass")
-    return crc32(raw, salt) | crc32(raw, ~salt & 0xFFFFFFFF) << 32

@@ -1,27 +1,17 @@
-"""Writes traces.db: one thread, in batches, behind a bounded queue that drops but never waits."""
+"""The thread that records: behind a bounded queue that drops but never waits."""
 
 from __future__ import annotations
 
-import logging
-import os
 import queue
-import sqlite3
 import threading
 import time
-from collections import OrderedDict
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from callerid.guard import Guard
-from callerid.traces import rows
-from callerid.traces.database import BadDatabase, open_database
-from callerid.traces.rows import Entry, Row, State
+from callerid.traces.rows import Entry
+from callerid.traces.write import Writer
 
-log = logging.getLogger(__name__)
-
-BATCH = 200  # rows a transaction: sqlite-utils is as fast from 10 on; a crash costs less than 1000
-KNOWN = 20_000  # ids of messages, and sessions' newest calls, that need not be looked up again
+BATCH = 200  # entries a transaction: more is hardly faster, and a crash costs more
 RETRY_SECONDS = 2.0  # after a failure the next batch waits; the queue holds meanwhile
 
 
@@ -100,144 +90,3 @@ class Recorder:
             except queue.Empty:
                 break
         return batch
-
-
-class Writer:
-    """Writes batches of entries into one file, which may vanish and come back."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._database: Database | None = None
-        self._file = (0, 0)
-        self._messages: OrderedDict[str, None] = OrderedDict()
-        self._newest: OrderedDict[str, tuple[str, list[str]]] = OrderedDict()
-        self._begun: set[str] = set()
-
-    def write(self, entries: list[Entry]) -> str:
-        """Write some entries in one transaction; the trouble in words, where there was any."""
-        try:
-            database = self._open()
-            with database.conn:
-                for entry in entries:
-                    self._write(database, entry)
-        except (sqlite3.Error, OSError, BadDatabase) as error:
-            self.close()
-            return f"{self._path}: {error}"
-        except BaseException:
-            self.close()
-            raise
-        return ""
-
-    def close(self) -> None:
-        """Close the file, and forget what was known of it."""
-        if self._database is not None:
-            self._database.conn.close()
-        self._database = None
-        self._messages.clear()
-        self._newest.clear()
-        self._begun.clear()
-
-    def _open(self) -> Database:
-        if self._database is not None and self._file != _identity(self._path):
-            self.close()  # deleted, or replaced by another
-        if self._database is None:
-            self._database = open_database(self._path)
-            self._file = _identity(self._path)
-        return self._database
-
-    def _write(self, database: Database, entry: Entry) -> None:
-        hidden = rows.secrets_of(entry)
-        if entry.id not in self._begun:
-            self._begin(database, entry, hidden)
-        else:
-            _update(database, "calls", entry.id, rows.outcome_row(entry))
-        if entry.state is State.IN_FLIGHT:
-            return
-        self._begun.discard(entry.id)
-        if entry.reply is not None:
-            said = rows.messages(entry.reply.messages, hidden)
-            self._store(database, [message.row for message in said])
-            self._refer(database, entry.id, [message.id for message in said], 0, is_reply=True)
-        if entry.identity is not None:
-            heard: Row = {"last_seen": entry.timing.ended or entry.timing.started}
-            _update(database, "sessions", entry.identity.session_id, heard)
-
-    def _begin(self, database: Database, entry: Entry, hidden: tuple[str, ...]) -> None:
-        said = rows.messages(entry.call.messages, hidden)
-        prompts = (
-            rows.prompt(entry.call.system_raw, entry.call.system, hidden),
-            rows.prompt(entry.call.tools_raw, "", hidden),
-        )
-        self._store(database, [kept.row for kept in (*said, *prompts) if kept is not None])
-        identity = entry.identity
-        base, length = None, 0
-        ids = [message.id for message in said]
-        if identity is not None:
-            self._meet(database, "agents", rows.agent_row(entry, identity))
-            self._meet(database, "sessions", rows.session_row(entry, identity))
-            base, length = self._base(identity.session_id, identity.parent_session_id, ids)
-        _insert(database, "calls", [rows.call_row(entry, base, length)], "replace")
-        self._refer(database, entry.id, ids, length, is_reply=False)
-        self._begun.add(entry.id)
-        if identity is not None:
-            self._newest[identity.session_id] = entry.id, ids
-            self._newest.move_to_end(identity.session_id)
-            if len(self._newest) > KNOWN:
-                self._newest.popitem(last=False)
-
-    def _base(self, session_id: str, parent_id: str, ids: list[str]) -> tuple[str | None, int]:
-        """The call whose messages this one's begin with, and how many they share."""
-        base_id, base_ids = (
-            self._newest.get(session_id) or self._newest.get(parent_id) or (None, [])
-        )
-        length = 0
-        for one, other in zip(ids, base_ids, strict=False):
-            if one != other:
-                break
-            length += 1
-        return (base_id, length) if length else (None, 0)
-
-    def _meet(self, database: Database, table: str, row: Row) -> None:
-        _insert(database, table, [row], "ignore")
-        _update(database, table, str(row["id"]), {"last_seen": row["last_seen"]})
-
-    def _store(self, database: Database, messages: list[Row]) -> None:
-        new = {str(row["id"]): row for row in messages if row["id"] not in self._messages}
-        _insert(database, "messages", list(new.values()), "ignore")
-        for id in new:
-            self._messages[id] = None
-            if len(self._messages) > KNOWN:
-                self._messages.popitem(last=False)
-
-    def _refer(
-        self, database: Database, call_id: str, ids: list[str], start: int, *, is_reply: bool
-    ) -> None:
-        references: list[Row] = [
-            {"call_id": call_id, "is_reply": is_reply, "position": at, "message_id": ids[at]}
-            for at in range(start, len(ids))
-        ]
-        _insert(database, "call_messages", references, "replace")
-
-
-# Written out: sqlite-utils asks for the schema before every row, and takes seven times as long.
-
-
-def _insert(database: Database, table: str, rows: list[Row], on_conflict: str) -> None:
-    if rows:
-        names = ", ".join(rows[0])
-        values = ", ".join(f":{name}" for name in rows[0])
-        statement = f"insert or {on_conflict} into {table} ({names}) values ({values})"
-        database.conn.executemany(statement, rows)
-
-
-def _update(database: Database, table: str, id: str, row: Row) -> None:
-    changes = ", ".join(f"{name} = :{name}" for name in row)
-    database.conn.execute(f"update {table} set {changes} where id = :id", {**row, "id": id})
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_dev, found.st_ino

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
@@ -192,9 +191,9 @@ def _shown(text: str, hidden: tuple[str, ...]) -> str:
     return credentials.masked(clean)
 
 
-def messages(said: Iterable[Message], hidden: tuple[str, ...]) -> list[Said]:
-    """The rows of some messages, each under the hash of what is stored."""
-    return [_stored(message.role, transcript(message), message.raw, hidden) for message in said]
+def stored_message(message: Message, hidden: tuple[str, ...]) -> Said:
+    """The row of a message, under the hash of what is stored."""
+    return _stored(message.role, transcript(message), message.raw, hidden)
 
 
 def transcript(message: Message) -> str:

@@ -46,11 +46,16 @@ def parse_reply(dialect: Dialect, status: int, body: bytes, reader: MessageReade
     return reply
 
 
-def _looks_like_events(start: bytes, says_so: bool) -> bool:
-    """Whether a body is events: its first sign decides, since content types are often wrong."""
+def _are_events(start: bytes, says_so: bool) -> bool | None:
+    """Whether a body is events: its first signs decide, since content types are often wrong.
+
+    None where there are too few of them yet.
+    """
     start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith((b"{", b"[")):
         return False
+    if len(start) < len(b"event:"):
+        return None
     return says_so or start.startswith((b"data:", b"event:", b"id:", b":"))
 
 
@@ -67,18 +72,19 @@ class ReplyReader:
         self._dialect = dialect
         self._reader = reader
         self._unpacker = bodies.unpacker(encoding)
-        self._is_events = content_type.lower().startswith(_EVENT_STREAM)
-        self._has_begun = False
+        self._says_events = content_type.lower().startswith(_EVENT_STREAM)
+        self._is_events: bool | None = None  # not known before the first bytes
         self._events = sse.Parser()
         self._stream = dialects.reader_of(dialect).Stream()
         self._plain = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the reply; raises BadEncoding."""
+        """Take the next bytes; raises BadEncoding, and ValueError where an event has no end."""
         plain = self._unpacker.feed(chunk)
-        if plain and not self._has_begun:
-            self._has_begun = True
-            self._is_events = _looks_like_events(plain, self._is_events)
+        if self._is_events is None:
+            plain = bytes(self._plain + plain)
+            self._plain.clear()
+            self._is_events = _are_events(plain, self._says_events)
         if self._is_events:
             self._take(self._events.feed(plain))
         else:
@@ -87,7 +93,7 @@ class ReplyReader:
     @property
     def is_complete(self) -> bool:
         """Whether the provider has said in the stream that the reply is over."""
-        return self._is_events and self._stream.is_complete
+        return bool(self._is_events) and self._stream.is_complete
 
     def reply(self, status: int) -> Reply:
         """The reply as far as it has come."""
@@ -99,6 +105,9 @@ class ReplyReader:
 
     def finish(self, status: int) -> Reply:
         """The reply at the end of the bytes, complete or cut off."""
+        if self._is_events is None:
+            self._is_events = self._says_events
+            self._take(self._events.feed(bytes(self._plain)) if self._is_events else [])
         if self._is_events:
             self._take(self._events.close())
         return self.reply(status)

@@ -28,7 +28,7 @@ from callerid.wire.messages import MessageReader
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_CHAT
-PATH = re.compile(r"/chat/completions$")
+PATH = re.compile(r"/chat/completions$|/v1/chat$")  # the latter: Writer, dev.writer.com
 
 _KEPT = {"tools": Stood.TOOLS, "messages": Stood.MESSAGES}
 _ROLES = {
@@ -86,7 +86,7 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         stop_reason=string(at(choice, "finish_reason")),
         model=string(at(body, "model")),
         response_id=string(at(body, "id")),
-        usage=read_usage(at(body, "usage")),
+        usage=read_usage(at(body, "usage") or at(body, "x_groq", "usage")),
         error=error_type(error) if error else "",
         error_message=string(at(error, "message")) or string(error),
         body=wirejson.encode(body),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Set
 from urllib.parse import unquote
 
 import msgspec
@@ -44,29 +44,22 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 class _Row:
-    """A row of the table, and of what it speaks at all: most calls need not be asked further."""
+    """A row of the table, and of what it speaks."""
 
     def __init__(self, row: ClientRow) -> None:
         self.row = row
         self.agent = re.compile(row.user_agent)
         places = [place(written) for written in row.places()]
-        self._headers = {each.name for each in places if each.where is Where.HEADER}
-        self._asks_words = any(each.where in (Where.SYSTEM, Where.USER) for each in places)
-        self._members = {
-            name
-            for each in places
-            if each.where is Where.BODY
-            for name in (each.name, each.name.partition(".")[0])
-        }
+        asks_words = any(each.where in (Where.SYSTEM, Where.USER) for each in places)
+        self.is_always_asked = bool(row.user_agent) or asks_words
+        self.headers = {each.name for each in places if each.where is Where.HEADER}
+        paths = [each.name for each in places if each.where is Where.BODY]
+        self.members = {name for path in paths for name in (path, path.partition(".")[0])}
 
-    def speaks_of(self, headers: Mapping[str, str], members: set[str]) -> bool:
-        """Whether a call has anything that the row looks at; a client's own row always counts."""
-        return (
-            bool(self.row.user_agent)
-            or self._asks_words
-            or not self._headers.isdisjoint(headers)
-            or not self._members.isdisjoint(members)
-        )
+    def speaks_of(self, headers: Set[str], members: Set[str]) -> bool:
+        """Whether a call has anything that the row looks at."""
+        has_any = not self.headers.isdisjoint(headers) or not self.members.isdisjoint(members)
+        return self.is_always_asked or has_any
 
 
 class Declarations:
@@ -74,17 +67,17 @@ class Declarations:
 
     def __init__(self, table: ClientTable) -> None:
         self._rows = [_Row(row) for row in table.clients]
+        self._headers = {name for row in self._rows for name in row.headers}
+        self._members = {name for row in self._rows for name in row.members}
         self._of_agents: dict[str, list[_Row]] = {}
 
     def read(self, request: Request, call: Call) -> Declared:
         """What the client of this call says about itself."""
         values = Places(request, call)
-        members = {name.partition(".")[0] for name, _ in call.members}
         rows = [
-            each.row
-            for each in self._rows_for(values.user_agent)
-            if each.speaks_of(values.headers, members)
-            and all(values.at(written) for written in each.row.needs)
+            row
+            for row in self._rows_for(values, call)
+            if all(values.at(written) for written in row.needs)
         ]
         kind = next(filter(None, (values.kind(row.kinds) for row in rows)), None)
         said = next(self._sessions(rows, values), Declared())
@@ -99,14 +92,17 @@ class Declarations:
             agent_name=next(filter(None, (values.first(row.agent_name) for row in rows)), ""),
         )
 
-    def _rows_for(self, user_agent: str) -> list[_Row]:
-        rows = self._of_agents.get(user_agent)
+    def _rows_for(self, values: Places, call: Call) -> list[ClientRow]:
+        """The rows that may have something to say: for most calls none, which must be quick."""
+        rows = self._of_agents.get(values.user_agent)
         if rows is None:
             if len(self._of_agents) >= MAX_USER_AGENTS:
                 self._of_agents.clear()
-            rows = [row for row in self._rows if row.agent.search(user_agent)]
-            self._of_agents[user_agent] = rows
-        return rows
+            rows = [row for row in self._rows if row.agent.search(values.user_agent)]
+            self._of_agents[values.user_agent] = rows
+        headers = self._headers & values.headers.keys()
+        members = {name.partition(".")[0] for name, _ in call.members} & self._members
+        return [each.row for each in rows if each.speaks_of(headers, members)]
 
     @staticmethod
     def _sessions(rows: list[ClientRow], values: Places) -> Iterator[Declared]:

@@ -145,13 +145,18 @@ class Index(Generic[Name, Owner]):
     def forget(self, session: Session) -> None:
         """Take away all that was added on behalf of a session."""
         for name in self._names.pop(session.id, ()):
-            left = [owner for owner in self.get(name) if _session_of(owner) is not session]
+            found = self._found.get(name)
+            if not isinstance(found, list):
+                if found is not None and _session_of(found) is session:
+                    del self._found[name]
+                continue
+            left = [owner for owner in found if _session_of(owner) is not session]
             if len(left) > 1:
                 self._found[name] = left
             elif left:
                 self._found[name] = left[0]
             else:
-                self._found.pop(name, None)
+                del self._found[name]
 
 
 def _session_of(owner: object) -> object:

@@ -8,25 +8,25 @@ most of its sketch; a text that contains another contains most of the other's tr
 from __future__ import annotations
 
 from heapq import nsmallest
+from itertools import accumulate
 from zlib import crc32
 
 SKETCH_SIZE = 12  # a word changed in forty leaves about eleven of twelve triples as they were
 TRIPLE = 3
 MAX_WORDS = 4000  # looked at per text: what identifies a text is found in its first pages
-# Odd numbers of 64 bits that scatter what they multiply (the golden ratio; two of xxHash's primes).
-_FIRST, _SECOND, _THIRD = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
-_MASK = (1 << 64) - 1
 
 
 def triples(text: str, salt: int) -> set[int]:
     """The hashes of a text's word triples (of its words, where there are fewer than three)."""
     words = text.lower().encode("utf-8", "surrogatepass").split(None, MAX_WORDS)[:MAX_WORDS]
+    spaced = b" ".join(words)
     if len(words) < TRIPLE:
-        words += [b""] * (TRIPLE - len(words)) if words else []
-    first = [crc32(word, salt) for word in words]  # one hash a word: a triple's is made of three
+        return {crc32(spaced, salt)} if words else set()
+    ends = list(accumulate(len(word) + 1 for word in words))  # each with the space that follows
+    starts = [0, *ends]
     return {
-        (one * _FIRST ^ two * _SECOND ^ three * _THIRD) & _MASK
-        for one, two, three in zip(first, first[1:], first[2:], strict=False)
+        crc32(spaced[start : end - 1], salt)
+        for start, end in zip(starts, ends[TRIPLE - 1 :], strict=False)
     }
 
 

@@ -45,6 +45,7 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
     status: int = 200
     usage: Usage = Usage()
+    items: tuple[dict[str, Any], ...] = ()  # more output, as it is; only the Responses API has it
 
     def words(self) -> list[str]:
         """The text in the pieces in which it is streamed; joined they are the text."""

@@ -53,19 +53,28 @@ def items(raw: bytes) -> list[bytes]:
 
 
 def encode(value: object) -> bytes:
-    """Write compact JSON; what msgspec cannot write (lone surrogates) is escaped by the stdlib."""
+    """Write compact JSON; raises NotJSON where the value is nested too deeply."""
     try:
         return msgspec.json.encode(value)
     except _UNWRITTEN:
-        return json.dumps(value, separators=(",", ":"), default=str).encode()
+        return _encode_leniently(value, is_sorted=False)
 
 
 def encode_sorted(value: object) -> bytes:
-    """Write JSON in which equal values have equal bytes: keys sorted, no spaces."""
+    """Write JSON in which equal values have equal bytes: keys sorted, no spaces; as `encode`."""
     try:
         return _sorted.encode(value)
     except _UNWRITTEN:
-        return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str).encode()
+        return _encode_leniently(value, is_sorted=True)
+
+
+def _encode_leniently(value: object, *, is_sorted: bool) -> bytes:
+    """Write what msgspec cannot write: lone surrogates are escaped."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), sort_keys=is_sorted, default=str)
+    except RecursionError:
+        raise NotJSON("expected a value that is not nested too deeply") from None
+    return text.encode()
 
 
 def _decode_leniently(raw: bytes) -> object:

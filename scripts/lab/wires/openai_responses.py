@@ -66,7 +66,7 @@ def _events(asked: Asked, answer: Answer) -> Iterator[dict[str, Any]]:
     yield {"type": "response.created", "response": started}
     yield {"type": "response.in_progress", "response": started}
     for index, item in enumerate(_items(asked, answer)):
-        streamed = _message_events if item["type"] == "message" else _call_events
+        streamed = _STREAMED.get(item["type"], _item_events)
         for data in streamed(item, answer):
             yield data | {"output_index": index}
     yield {"type": "response.completed", "response": whole(asked, answer)}
@@ -104,6 +104,11 @@ def _call_events(item: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any
     yield {"type": "response.output_item.done", "item": item}
 
 
+def _item_events(item: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
+    yield {"type": "response.output_item.added", "item": item}
+    yield {"type": "response.output_item.done", "item": item}
+
+
 def _items(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
     part = {
         "type": "output_text",
@@ -128,7 +133,7 @@ def _items(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
             "arguments": call.json(),
         }
         for index, call in enumerate(answer.tool_calls)
-    ]
+    ] + list(answer.items)
 
 
 def _response(asked: Asked, status: str) -> dict[str, Any]:
@@ -158,3 +163,6 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},
         "total_tokens": usage.input + usage.output,
     }
+
+
+_STREAMED = {"message": _message_events, "function_call": _call_events}

@@ -109,6 +109,7 @@ def proxy(database: Path) -> Iterator[CallerId]:
             addon.done()
             # or every context that was ever opened gets all that is logged
             context.master._legacy_log_events.uninstall()
+            context.master.event_loop.close()
 
 
 @pytest.fixture

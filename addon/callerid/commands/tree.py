@@ -14,7 +14,8 @@ select sessions.id, sessions.parent_session_id, sessions.relation, sessions.beca
     sessions.confidence, sessions.evidence, agents.name as agent, sessions.client_name as client,
     count(calls.id) as calls, sum(calls.state not in ('ok', 'in_flight')) as failures,
     group_concat(distinct coalesce(calls.response_model, calls.request_model)) as models,
-    sum(calls.input_tokens) as input_tokens, sum(calls.output_tokens) as output_tokens
+    sum(calls.input_tokens) as input_tokens, sum(calls.output_tokens) as output_tokens,
+    max(coalesce(calls.ended_at, calls.started_at)) - min(calls.started_at) as seconds
 from sessions
 left join agents on agents.id = sessions.agent_id
 left join calls on calls.session_id = sessions.id
@@ -38,6 +39,7 @@ class Branch(NamedTuple):
     failures: int
     models: str
     tokens: str
+    seconds: float
 
 
 def branches(database: Database, since: float = 0.0) -> list[Branch]:
@@ -55,6 +57,7 @@ def branches(database: Database, since: float = 0.0) -> list[Branch]:
             row["failures"] or 0,
             row["models"] or "",
             _tokens(row["input_tokens"], row["output_tokens"]),
+            row["seconds"] or 0.0,
         )
         for row in database.query(_SESSIONS, {"since": since})
     ]
@@ -91,13 +94,23 @@ def _label(session: Branch) -> Text:
     failures = f", {session.failures} failed" if session.failures else ""
     label.append(f" · {session.agent}{relation}", style="cyan")
     calls = _counted(session.calls, "call")
-    label.append(f" · {calls}{failures} · {session.models} · {session.tokens}\n")
+    took = _duration(session.seconds)
+    label.append(f" · {calls}{failures} · {session.models} · {session.tokens} · {took}\n")
     label.append(f"{session.because} {session.confidence:.2f}: {session.evidence}", style="dim")
     return label
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _duration(seconds: float) -> str:
+    """From the first call to the end of the last."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
 
 
 def _tokens(given: int | None, taken: int | None) -> str:

@@ -1,0 +1,45 @@
+"""The session tree, as it is drawn."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from callerid.commands.tree import Branch, draw
+
+
+def branch(id: str, parent: str = "", **more: object) -> Branch:
+    told: dict[str, object] = {
+        "relation": "", "because": "new", "confidence": 0.9, "evidence": "an opening",
+        "agent": "clerk", "calls": 2, "failures": 0, "models": "m", "tokens": "3 → 4 tokens",
+        "seconds": 5.0,
+    }  # fmt: skip
+    return Branch(id, parent, **(told | more))  # type: ignore[arg-type]
+
+
+def drawn(*branches: Branch) -> list[str]:
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as capture:
+        console.print(draw(branches))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_children_stand_below_their_parents() -> None:
+    lines = drawn(branch("child", "root", relation="subagent"), branch("root"), branch("other"))
+
+    assert lines[0] == "3 sessions"
+    assert lines[1].startswith("├── root · clerk · 2 calls · m · 3 → 4 tokens · 5.0 s")
+    assert lines[2] == "│   new 0.90: an opening"
+    assert lines[3].startswith("│   └── child · clerk · subagent")
+    assert lines[5].startswith("└── other")
+
+
+def test_a_parent_that_is_not_shown_leaves_its_child_at_the_top() -> None:
+    assert drawn(branch("child", "elsewhere"))[1].startswith("└── child")
+
+
+def test_failures_and_long_times_are_told() -> None:
+    lines = drawn(branch("a", calls=1, failures=1, seconds=61.0), branch("b", seconds=7260.0))
+
+    assert "1 call, 1 failed" in lines[1]
+    assert lines[1].endswith("1 min 01 s")
+    assert lines[3].endswith("2 h 01 min")

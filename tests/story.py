@@ -58,7 +58,7 @@ def stories() -> Iterator[tuple[str, dict[str, Any], Dialect]]:
     """Every story in each of its dialects, with a name for it."""
     for file in sorted(FOLDER.glob("*.yaml")):
         for story in yaml.safe_load(file.read_text("utf-8")):
-            for dialect in story.get("dialects", list(Dialect)):
+            for dialect in story.get("dialects", list(PATHS)):
                 yield f"{file.stem}: {story['story']} [{dialect}]", story, Dialect(dialect)
 
 

@@ -299,7 +299,7 @@ GEMINI: dict[str, tuple[list[Any], list[Any]]] = {
     ("dialect", "before", "after"),
     [
         pytest.param(dialect, *changed, id=f"{dialect}: {name}")
-        for dialect, table in zip(Dialect, (ANTHROPIC, CHAT, RESPONSES, GEMINI), strict=True)
+        for dialect, table in zip(make.PATHS, (ANTHROPIC, CHAT, RESPONSES, GEMINI), strict=True)
         for name, changed in table.items()
     ],
 )

@@ -53,7 +53,7 @@ def _lines() -> Iterator[Exchange]:
             yield from map(json.loads, lines)
 
 
-@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("dialect", WIRES)
 def test_a_recorded_exchange_is_read_as_it_was(dialect: Dialect) -> None:
     exchanges = [exchange for exchange in recorded() if exchange["wire"] == WIRES[dialect]]
     reader = make.reader()

@@ -98,7 +98,7 @@ ROUNDS = st.one_of(
     st.builds(lambda call, words: [call, {"result": words}], CALL, WORDS),
 )
 CONVERSATIONS = st.lists(ROUNDS, min_size=1, max_size=6)
-DIALECTS = pytest.mark.parametrize("dialect", Dialect)
+DIALECTS = pytest.mark.parametrize("dialect", make.PATHS)
 
 
 def trace(dialect: Dialect, rounds: list[list[dict[str, Any]]], scope: str = "key") -> History:

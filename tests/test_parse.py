@@ -19,7 +19,7 @@ from callerid.wire.bodies import BadEncoding
 from callerid.wire.parse import ReplyReader, may_be_call, parse_call, parse_reply
 from callerid.wire.wirejson import NotJSON
 
-DIALECTS = pytest.mark.parametrize("dialect", Dialect)
+DIALECTS = pytest.mark.parametrize("dialect", make.PATHS)
 SAID = (
     {"system": "Be brief."},
     {"user": "Hello"},
@@ -29,14 +29,14 @@ SAID = (
 )
 BODIES = {
     dialect: make.body(dialect, SAID, system="You are a clerk.", tools=["look", "write"])
-    for dialect in Dialect
+    for dialect in make.PATHS
 }
 
 # Which dialect a request speaks
 
 
 @DIALECTS
-@pytest.mark.parametrize("shape", Dialect)
+@pytest.mark.parametrize("shape", make.PATHS)
 def test_a_call_is_known_by_its_path_and_its_shape(dialect: Dialect, shape: Dialect) -> None:
     alike = {Dialect.ANTHROPIC, Dialect.OPENAI_CHAT}  # both have a list of messages
 

@@ -17,6 +17,12 @@ class Dialect(StrEnum):
     OPENAI_CHAT = "openai_chat"
     OPENAI_RESPONSES = "openai_responses"
     GEMINI = "gemini"
+    BEDROCK_CONVERSE = "bedrock_converse"
+    COHERE = "cohere"
+    COHERE_V1 = "cohere_v1"
+    OLLAMA = "ollama"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
 
 
 class Role(StrEnum):

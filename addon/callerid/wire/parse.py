@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from callerid.turn import Call, Dialect, Reply
+from callerid.turn import Call, Dialect, HeaderList, Reply, Usage
 from callerid.wire import bodies, dialects, frames, sse, wirejson
+from callerid.wire.dialects.bedrock_invoke import usage_in
+from callerid.wire.framing import PARSERS, EventParser, Framing, framing
 from callerid.wire.messages import MessageReader
-
-_EVENT_STREAM = "text/event-stream"
 
 
 def may_be_call(method: str, path: str) -> bool:
@@ -26,6 +26,7 @@ def may_hold_calls(path: str) -> bool:
 
 def parse_call(path: str, body: bytes, reader: MessageReader) -> Call | None:
     """The call that a request makes; None where it is none of ours. Raises NotJSON."""
+    path = path.partition("?")[0].rstrip("/")
     recognised = dialects.by_shape(dialects.by_path(path), body)
     if recognised is None:
         return None
@@ -46,58 +47,56 @@ def parse_reply(dialect: Dialect, status: int, body: bytes, reader: MessageReade
     return reply
 
 
-def _are_events(start: bytes, says_so: bool) -> bool | None:
-    """Whether a body is events: its first signs decide, since content types are often wrong.
-
-    None where there are too few of them yet.
-    """
-    start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith((b"{", b"[")):
-        return False
-    if len(start) < len(b"event:"):
-        return None
-    return says_so or start.startswith((b"data:", b"event:", b"id:", b":"))
-
-
 class ReplyReader:
     """Reads a reply beside its stream: packed bytes in as they come, at the end the Reply.
 
-    Broken events are skipped and counted; bytes that are no events are read as one body.
+    Broken events are skipped and counted; bytes that are no events are read as one body. What only
+    the headers of the reply count is taken from them.
     """
 
     def __init__(
-        self, dialect: Dialect, content_type: str, encoding: str, reader: MessageReader
+        self,
+        dialect: Dialect,
+        content_type: str,
+        encoding: str,
+        reader: MessageReader,
+        headers: HeaderList = (),
     ) -> None:
         self.broken_events = 0
         self._dialect = dialect
         self._reader = reader
         self._unpacker = bodies.unpacker(encoding)
-        self._says_events = content_type.lower().startswith(_EVENT_STREAM)
-        self._is_events: bool | None = None  # not known before the first bytes
-        self._events = sse.Parser()
+        self._content_type = content_type
+        self._counted = usage_in(headers)
+        self._framing: Framing | None = None
+        self._events: EventParser | None = None
         self._stream = dialects.reader_of(dialect).Stream()
-        self._plain = bytearray()
+        self._plain = bytearray()  # of a whole reply, or until it is known to be none
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; raises BadEncoding, and ValueError where an event has no end."""
         plain = self._unpacker.feed(chunk)
-        if self._is_events is None:
-            plain = bytes(self._plain + plain)
-            self._plain.clear()
-            self._is_events = _are_events(plain, self._says_events)
-        if self._is_events:
+        if self._events is not None:
             self._take(self._events.feed(plain))
-        else:
-            self._plain += plain
+            return
+        self._plain += plain
+        if self._framing is None:
+            self._recognise()
 
     @property
     def is_complete(self) -> bool:
         """Whether the provider has said in the stream that the reply is over."""
-        return bool(self._is_events) and self._stream.is_complete
+        return self._events is not None and self._stream.is_complete
 
     def reply(self, status: int) -> Reply:
         """The reply as far as it has come."""
-        if not self._is_events:
+        reply = self._read(status)
+        if reply.usage == Usage():
+            return msgspec.structs.replace(reply, usage=self._counted)
+        return reply
+
+    def _read(self, status: int) -> Reply:
+        if self._events is None:
             return parse_reply(self._dialect, status, bytes(self._plain), self._reader)
         reply = dialects.reader_of(self._dialect).read_reply(self._stream.body(), self._reader)
         error = reply.error or (f"http_{status}" if status >= 400 else "")
@@ -105,12 +104,17 @@ class ReplyReader:
 
     def finish(self, status: int) -> Reply:
         """The reply at the end of the bytes, complete or cut off."""
-        if self._is_events is None:
-            self._is_events = self._says_events
-            self._take(self._events.feed(bytes(self._plain)) if self._is_events else [])
-        if self._is_events:
+        if self._events is not None:
             self._take(self._events.close())
         return self.reply(status)
+
+    def _recognise(self) -> None:
+        self._framing = framing(self._content_type, bytes(self._plain))
+        make = PARSERS.get(self._framing) if self._framing else None
+        if make is not None:
+            self._events = make()
+            begun, self._plain = bytes(self._plain), bytearray()
+            self._take(self._events.feed(begun))
 
     def _take(self, events: list[sse.Event]) -> None:
         for event in events:

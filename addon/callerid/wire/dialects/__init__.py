@@ -1,6 +1,7 @@
 """Wire formats: which one a request speaks, and who reads it.
 
 A dialect is a module that satisfies `DialectReader`; they are asked in the order of `DIALECTS`.
+Bedrock's InvokeModel is no dialect: it takes those of others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ from typing import NamedTuple, Protocol
 
 from callerid.turn import Call, Dialect, Part, Reply, Role
 from callerid.wire import sse, wirejson
-from callerid.wire.dialects import anthropic, gemini, openai_chat, openai_responses
+from callerid.wire.dialects import (
+    anthropic,
+    bedrock_converse,
+    bedrock_invoke,
+    cohere,
+    cohere_v1,
+    completions,
+    embeddings,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_responses,
+)
 from callerid.wire.messages import MessageReader
 
 
@@ -29,22 +42,12 @@ class ReplyStream(Protocol):
         ...
 
 
-class DialectReader(Protocol):
-    """What a module in this package offers."""
+class CallReader(Protocol):
+    """What a module offers that knows calls, in whatever dialect they are."""
 
     @property
-    def NAME(self) -> Dialect:  # noqa: N802 - a constant of the module
-        """Which dialect it reads."""
-        ...
-
-    @property
-    def PATH(self) -> re.Pattern[str]:  # noqa: N802
+    def PATH(self) -> re.Pattern[str]:  # noqa: N802 - a constant of the module
         """What the path of a call ends in, without its query."""
-        ...
-
-    @property
-    def Stream(self) -> Callable[[], ReplyStream]:  # noqa: N802
-        """Makes what puts a streamed reply together."""
         ...
 
     def fits(self, members: Mapping[str, bytes]) -> bool:
@@ -52,7 +55,24 @@ class DialectReader(Protocol):
         ...
 
     def read_call(self, path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
-        """The call that the members of a body make; raises NotJSON where they are broken."""
+        """The call that the members of a body make; raises NotJSON where they are broken.
+
+        The path comes without its query, and without a slash at its end.
+        """
+        ...
+
+
+class DialectReader(CallReader, Protocol):
+    """What a module offers that reads a dialect."""
+
+    @property
+    def NAME(self) -> Dialect:  # noqa: N802
+        """Which dialect it reads."""
+        ...
+
+    @property
+    def Stream(self) -> Callable[[], ReplyStream]:  # noqa: N802
+        """Makes what puts a streamed reply together."""
         ...
 
     def read_parts(self, value: object) -> tuple[Role, tuple[Part, ...]]:
@@ -65,19 +85,19 @@ class DialectReader(Protocol):
 
 
 class Recognised(NamedTuple):
-    """A dialect and the members of the body in which it was recognised."""
+    """Who reads a call, and the members of the body in which it was recognised."""
 
-    dialect: DialectReader
+    dialect: CallReader
     members: dict[str, bytes]
 
 
-def by_path(path: str) -> list[DialectReader]:
-    """The dialects that a path may be of; nothing else of a request is looked at where none is."""
+def by_path(path: str) -> list[CallReader]:
+    """Who may read the calls at a path; nothing else of a request is looked at where nobody may."""
     path = path.partition("?")[0].rstrip("/")
-    return [dialect for dialect in DIALECTS if dialect.PATH.search(path)]
+    return [known for known in _CALL_READERS if known.PATH.search(path)]
 
 
-def by_shape(candidates: list[DialectReader], body: bytes) -> Recognised | None:
+def by_shape(candidates: list[CallReader], body: bytes) -> Recognised | None:
     """The dialect among the candidates that fits the shape of a body; raises NotJSON."""
     members = wirejson.members(body)
     for dialect in candidates:
@@ -91,5 +111,17 @@ def reader_of(name: Dialect) -> DialectReader:
     return _BY_NAME[name]
 
 
-DIALECTS: tuple[DialectReader, ...] = (anthropic, openai_chat, openai_responses, gemini)
+DIALECTS: tuple[DialectReader, ...] = (
+    anthropic,
+    openai_chat,
+    openai_responses,
+    gemini,
+    bedrock_converse,
+    cohere,
+    cohere_v1,
+    ollama,
+    completions,
+    embeddings,
+)
+_CALL_READERS: tuple[CallReader, ...] = (*DIALECTS, bedrock_invoke)
 _BY_NAME = {dialect.NAME: dialect for dialect in DIALECTS}

@@ -1,6 +1,8 @@
 """Anthropic Messages: https://docs.anthropic.com/en/api/messages.
 
-Vertex takes the same body at `.../models/MODEL:rawPredict`, with the model in the path.
+Vertex takes the same body at `.../models/MODEL:rawPredict`, with the model in the path, and counts
+tokens at `.../models/count-tokens:rawPredict`
+(https://docs.anthropic.com/en/api/claude-on-vertex-ai).
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ from callerid.wire.messages import MessageReader
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.ANTHROPIC
-PATH = re.compile(r"(/messages(/count_tokens)?|:rawPredict|:streamRawPredict)$")
+PATH = re.compile(
+    r"(/messages(/count_tokens)?|/publishers/anthropic/models/[^/]+:(rawPredict|streamRawPredict))$"
+)
 
-_MODEL = re.compile(r"/models/([^/:]+):")
+_MODEL = re.compile(r"/models/(?!count-tokens:)([^/:]+):")
+_COUNTS = ("/count_tokens", "/count-tokens:rawPredict")
 _KEPT = {"system": Stood.SYSTEM, "tools": Stood.TOOLS, "messages": Stood.MESSAGES}
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 # What the server does by itself is answered in the same turn, and some clients drop it.
@@ -46,18 +51,17 @@ def fits(members: Mapping[str, bytes]) -> bool:
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call of Messages or of count_tokens."""
     system_raw, tools_raw = members.get("system", b""), members.get("tools", b"")
-    path = path.partition("?")[0]
     in_path = _MODEL.search(path)
     return Call(
         dialect=NAME,
         model=in_path[1] if in_path else string(wirejson.decode(members.get("model", b"null"))),
-        streams=members.get("stream") == b"true",
+        streams=members.get("stream") == b"true" or path.endswith(":streamRawPredict"),
         system=system_text(wirejson.decode(system_raw or b"null")),
         tools=tool_names(wirejson.decode(tools_raw or b"null")),
         messages=tuple(
             reader.read(NAME, raw, read_parts) for raw in wirejson.items(members["messages"])
         ),
-        kind=Kind.COUNT_TOKENS if path.endswith("/count_tokens") else Kind.MAIN,
+        kind=Kind.COUNT_TOKENS if path.endswith(_COUNTS) else Kind.MAIN,
         previous_response_id=string(
             at(wirejson.decode(members.get("diagnostics", b"null")), "previous_message_id")
         ),
@@ -68,7 +72,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
 
 
 def read_reply(body: object, reader: MessageReader) -> Reply:
-    """Read a message, an error, or both where a stream broke off."""
+    """Read a message, a count of tokens, an error, or what came before an error."""
     error = mapping(at(body, "error"))
     content = at(body, "content")
     raw = wirejson.encode({"role": "assistant", "content": content})
@@ -77,7 +81,7 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         stop_reason=string(at(body, "stop_reason")),
         model=string(at(body, "model")),
         response_id=string(at(body, "id")),
-        usage=read_usage(at(body, "usage")),
+        usage=read_usage(body if at(body, "input_tokens") is not None else at(body, "usage")),
         error=(string(error.get("type")) or "error") if error else "",
         error_message=string(error.get("message")),
         body=wirejson.encode(body),

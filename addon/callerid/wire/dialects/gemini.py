@@ -49,7 +49,6 @@ def fits(members: Mapping[str, bytes]) -> bool:
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; the model stands in the path, or in the wrapping."""
     inner = _inner(members)
-    path = path.partition("?")[0]
     in_path = _MODEL.search(path)
     system_raw = inner.get("systemInstruction", inner.get("system_instruction", b""))
     tools_raw = inner.get("tools", b"")
@@ -86,7 +85,7 @@ def _contents(raw: bytes) -> list[bytes]:
 
 
 def read_reply(body: object, reader: MessageReader) -> Reply:
-    """Read a reply (its first candidate), a stream sent as an array, or an error."""
+    """Read a reply (its first candidate), a stream sent as an array, a count, or an error."""
     if isinstance(body, list):
         stream = Stream()
         for item in body:
@@ -105,7 +104,7 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         stop_reason=str(at(candidate, "finishReason") or blocked),
         model=string(at(body, "modelVersion")),
         response_id=string(at(body, "responseId")),
-        usage=read_usage(at(body, "usageMetadata")),
+        usage=read_usage(body if at(body, "totalTokens") else at(body, "usageMetadata")),
         error=string(at(error, "status")) or ("error" if error else ""),
         error_message=string(at(error, "message")),
         body=wirejson.encode(body),
@@ -158,7 +157,7 @@ def read_usage(usage: object) -> Usage:
     if not isinstance(usage, dict):
         return Usage()
     return Usage(
-        input_tokens=count(usage.get("promptTokenCount")),
+        input_tokens=count(usage.get("promptTokenCount", usage.get("totalTokens"))),
         output_tokens=count(usage.get("candidatesTokenCount")),
         cache_read_input_tokens=count(usage.get("cachedContentTokenCount")),
         reasoning_tokens=count(usage.get("thoughtsTokenCount")),

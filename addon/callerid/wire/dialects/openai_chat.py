@@ -1,6 +1,8 @@
 """OpenAI Chat Completions, and the many who speak it.
 
-https://platform.openai.com/docs/api-reference/chat
+https://platform.openai.com/docs/api-reference/chat; Writer at `/v1/chat`
+(https://dev.writer.com/api-reference/completion-api/chat-completion), Mistral on Vertex
+(https://docs.mistral.ai/deployment/cloud/vertex) and several models at Bedrock's InvokeModel.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from callerid.wire.messages import MessageReader
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_CHAT
-PATH = re.compile(r"/chat/completions$|/v1/chat$")  # the latter: Writer, dev.writer.com
+PATH = re.compile(
+    r"(/chat/completions|/v1/chat|/publishers/mistralai/models/[^/]+:(rawPredict|streamRawPredict))$"
+)
 
 _KEPT = {"tools": Stood.TOOLS, "messages": Stood.MESSAGES}
 _ROLES = {
@@ -40,6 +44,7 @@ _ROLES = {
     "function": Role.TOOL,
 }
 _DONE = b"[DONE]"
+_MEASURED = "amazon-bedrock-invocationMetrics"  # what Bedrock has instead, in the last chunk
 
 
 def fits(members: Mapping[str, bytes]) -> bool:
@@ -193,6 +198,7 @@ class Stream:
         for choice in sequence(chunk.get("choices")):
             index = count(at(choice, "index")) or 0
             self._choices.setdefault(index, _Choice()).take(mapping(choice))
+        self.is_complete = self.is_complete or _MEASURED in chunk
 
     def body(self) -> object:
         """The completion so far, in its unstreamed shape."""

@@ -1,4 +1,8 @@
-"""OpenAI Responses: https://platform.openai.com/docs/api-reference/responses."""
+"""OpenAI Responses: https://platform.openai.com/docs/api-reference/responses.
+
+`/responses/input_tokens` counts the tokens of the same body; `/responses/compact` gives its history
+back as fewer items, of which one is an encrypted summary.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable, Mapping
 from callerid.turn import (
     Call,
     Dialect,
+    Kind,
     Part,
     Reply,
     Role,
@@ -24,10 +29,11 @@ from callerid.wire.messages import MessageReader
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_RESPONSES
-PATH = re.compile(r"/(?:responses|realtime)$")
+PATH = re.compile(r"/(?:responses(?:/input_tokens|/compact)?|realtime)$")
 
 _KEPT_BUT_INPUT = {"instructions": Stood.SYSTEM, "tools": Stood.TOOLS}
 _KEPT = {**_KEPT_BUT_INPUT, "input": Stood.MESSAGES}
+_KINDS = {"/input_tokens": Kind.COUNT_TOKENS, "/compact": Kind.COMPACTION}
 _ROLES = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
@@ -71,6 +77,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         system="\n".join(filter(None, [instructions, openai_chat.leading_system_text(messages)])),
         tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(members),
         messages=messages,
+        kind=next((kind for end, kind in _KINDS.items() if path.endswith(end)), Kind.MAIN),
         previous_response_id=string(wirejson.decode(members.get("previous_response_id", b"null"))),
         members=members_with(
             members, _KEPT if members.get("input", b"").startswith(b"[") else _KEPT_BUT_INPUT
@@ -96,24 +103,29 @@ def _late_tools(members: Mapping[str, bytes]) -> tuple[str, ...]:
 
 
 def read_reply(body: object, reader: MessageReader) -> Reply:
-    """Read a response, or an error; `stop_reason` is the status, the provider's only word."""
+    """Read a response, a count, or an error; `stop_reason` is the status, the provider's word."""
     error = at(body, "error")
     output = sequence(at(body, "output"))
     read = [(item, read_parts(item)[1]) for item in output]
     return Reply(
         messages=tuple(
-            reader.make(wirejson.encode(item), Role.ASSISTANT, parts)
+            reader.make(wirejson.encode(item), _role_of(item), parts)
             for item, parts in read
             if parts
         ),
         stop_reason=string(at(body, "status")),
         model=string(at(body, "model")),
         response_id=string(at(body, "id")),
-        usage=read_usage(at(body, "usage")),
+        usage=read_usage(body if at(body, "input_tokens") is not None else at(body, "usage")),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")),
         body=wirejson.encode(body),
     )
+
+
+def _role_of(item: object) -> Role:
+    """Who an item of a reply is from; compacted ones repeat what a person said."""
+    return Role.USER if at(item, "role") == "user" else Role.ASSISTANT
 
 
 def read_parts(value: object) -> tuple[Role, tuple[Part, ...]]:
@@ -188,7 +200,9 @@ class Stream:
         self._texts: dict[int, list[str]] = {}
 
     def take(self, event: sse.Event) -> None:
-        """Read one event."""
+        """Read one event; OpenRouter ends with [DONE], as in its chat."""
+        if event.data.strip() == b"[DONE]":
+            return
         data = wirejson.decode(event.data)
         type = string(at(data, "type")) or event.name
         index = count(at(data, "output_index")) or 0

@@ -123,17 +123,21 @@ def _items(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
         "role": "assistant",
         "content": [part],
     }
-    return [message] * bool(answer.text) + [
-        {
-            "id": f"fc_{asked.serial:022}_{index}",
-            "type": "function_call",
-            "status": "completed",
-            "call_id": openai_chat.call_id(asked, index),
-            "name": call.name,
-            "arguments": call.json(),
-        }
-        for index, call in enumerate(answer.tool_calls)
-    ] + list(answer.items)
+    return (
+        [message] * bool(answer.text)
+        + [
+            {
+                "id": f"fc_{asked.serial:022}_{index}",
+                "type": "function_call",
+                "status": "completed",
+                "call_id": openai_chat.call_id(asked, index),
+                "name": call.name,
+                "arguments": call.json(),
+            }
+            for index, call in enumerate(answer.tool_calls)
+        ]
+        + list(answer.items)
+    )
 
 
 def _response(asked: Asked, status: str) -> dict[str, Any]:

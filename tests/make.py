@@ -101,6 +101,12 @@ def sse(*events: tuple[str, Any]) -> bytes:
     return "".join(written).encode()
 
 
+def packed(content_type: str = "", encoding: str = "") -> HeaderList:
+    """The headers of a reply that say how it is framed and packed; "" is none."""
+    said = (("Content-Type", content_type), ("Content-Encoding", encoding))
+    return tuple(pair for pair in said if pair[1])
+
+
 def reply(
     dialect: Dialect,
     chunks: Iterable[bytes],
@@ -109,7 +115,7 @@ def reply(
     encoding: str = "",
 ) -> Reply:
     """The reply that some bytes make, read as they come."""
-    reading = ReplyReader(dialect, content_type, encoding, reader())
+    reading = ReplyReader(dialect, packed(content_type, encoding), reader())
     for chunk in chunks:
         reading.feed(chunk)
     return reading.finish(status)

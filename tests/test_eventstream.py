@@ -190,7 +190,7 @@ def test_a_whole_reply_is_known_where_frames_are_announced() -> None:
 
 
 def test_broken_frames_are_counted() -> None:
-    reading = ReplyReader(Dialect.COMPLETIONS, AWS, "", make.reader())
+    reading = ReplyReader(Dialect.COMPLETIONS, make.packed(AWS), make.reader())
 
     reading.feed(frame(b"no JSON") + HI + b"\0" * 12)
 

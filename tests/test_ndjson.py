@@ -106,7 +106,7 @@ def test_a_first_line_beyond_the_bound_is_a_whole_reply(monkeypatch: pytest.Monk
 
 
 def test_broken_lines_are_skipped_and_counted() -> None:
-    reading = ReplyReader(Dialect.OLLAMA, "application/x-ndjson", "", make.reader())
+    reading = ReplyReader(Dialect.OLLAMA, make.packed("application/x-ndjson"), make.reader())
 
     reading.feed(b'{"half\n' + LINES + b"no JSON\n")
 

@@ -311,7 +311,7 @@ def test_a_packed_stream_is_unpacked_as_it_comes() -> None:
 
 
 def test_a_reply_can_be_asked_for_at_any_time() -> None:
-    reading = ReplyReader(CHAT, "text/event-stream", "", make.reader())
+    reading = ReplyReader(CHAT, make.packed("text/event-stream"), make.reader())
 
     assert reading.reply(200).messages == ()
     reading.feed(STREAM[: STREAM.index(b"data: [DONE]")])
@@ -327,7 +327,7 @@ def test_the_last_event_counts_though_its_end_is_missing() -> None:
 
 
 def test_broken_events_are_skipped_and_counted() -> None:
-    reading = ReplyReader(CHAT, "text/event-stream", "", make.reader())
+    reading = ReplyReader(CHAT, make.packed("text/event-stream"), make.reader())
 
     reading.feed(make.sse(("", "{"), ("", "no JSON")) + STREAM)
 
@@ -358,4 +358,4 @@ def test_a_status_that_says_error_is_one(dialect: Dialect, body: bytes) -> None:
 @DIALECTS
 def test_an_unknown_encoding_is_refused_at_once(dialect: Dialect) -> None:
     with pytest.raises(BadEncoding, match="rot13"):
-        ReplyReader(dialect, "", "rot13", make.reader())
+        ReplyReader(dialect, make.packed("", "rot13"), make.reader())

@@ -30,6 +30,26 @@ COUNTED = {
     "reasoning_tokens": "reasoning tokens",
 }
 
+# Why we read some exchanges otherwise, by a part of their source and of the field.
+_CUT = "the recording cuts the model's name (an ARN) at the slash within it"
+_OWN_SHAPE = "the recording does not look for the text where this model puts it"
+_SERVER_TOOL = "the provider ran this tool itself; nothing was asked of the client"
+REASONS = {
+    ("test_anthropic_cross_region.yaml", "request model"): _CUT,
+    ("test_imported_model_completion.yaml", "request model"): _CUT,
+    ("test_bedrock_inference_profile_converse.yaml", "request model"): _CUT,
+    ("test_imported_model_completion.yaml", "text"): _OWN_SHAPE,
+    ("test_nova_invoke_stream.yaml", "text"): _OWN_SHAPE,
+    ("test_bedrock_model_code_execution_tool_stream.yaml", "tool calls"): _SERVER_TOOL,
+    ("test_bedrock_model_with_code_execution_tool.yaml", "tool calls"): _SERVER_TOOL,
+    ("test_google_model_armor_prompt_template_text_gets_blocked.yaml", "stop reason"): (
+        "no candidate came; the reason for which the prompt was blocked is the stop reason"
+    ),
+    ("test_openrouter_stream_error.yaml", "fails"): (
+        "a chunk of the stream holds an error, for which the recording does not look"
+    ),
+}
+
 Exchange = dict[str, Any]
 Said = dict[str, object]
 
@@ -50,7 +70,7 @@ class Tally(NamedTuple):
 
 
 def main(folder: Path) -> int:
-    files = sorted((folder / PART).glob("*.jsonl.gz"))
+    files = files_in(folder)
     if not files:
         print(f"scripts/eval: {folder} has no {PART}: nothing to measure with")
         return 1
@@ -70,7 +90,9 @@ def main(folder: Path) -> int:
     console.print("untold: exchanges whose reply counts tokens that the recording does not tell of")
     for difference in differences:
         expected, got = (_shown(value) for value in difference[2:])
-        line = f"{difference.source}  {difference.field}: expected {expected}, got {got}"
+        where = f"{difference.source}  {difference.field}"
+        why = reason(difference) or "WHY IS NOT KNOWN"
+        line = f"{where}: expected {expected}, got {got}; {why}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
@@ -78,6 +100,11 @@ def main(folder: Path) -> int:
 def new_reader() -> MessageReader:
     tags = [block.tag for block in load().clients.injected_blocks]
     return MessageReader(canonical.injected_pattern(tags))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The recordings; none where the folder has none."""
+    return sorted((folder / PART).glob("*.jsonl.gz"))
 
 
 def exchanges(files: list[Path]) -> Iterator[Exchange]:
@@ -97,6 +124,14 @@ def compare(exchange: Exchange, read: Said) -> list[Difference]:
         for field, expected in told(exchange).items()
         if read.get(field) != expected
     ]
+
+
+def reason(difference: Difference) -> str:
+    """Why we read it otherwise; "" where nobody has found out."""
+    for (source, field), words in REASONS.items():
+        if source in difference.source and field in difference.field:
+            return f"because {words}"
+    return ""
 
 
 def told(exchange: Exchange) -> Said:
@@ -140,9 +175,12 @@ def what_is_read(exchange: Exchange, reader: MessageReader) -> Said:
     call = parse_call(path, body, reader)
     if call is None:
         return {}
-    headers = {name.lower(): value for name, value in exchange["response_headers"].items()}
-    content_type = headers.get("content-type", "")
-    reading = ReplyReader(call.dialect, content_type, "", reader, tuple(headers.items()))
+    headers = tuple(
+        (name, value)
+        for name, value in exchange["response_headers"].items()
+        if name.lower() != "content-encoding"  # the recording has unpacked them
+    )
+    reading = ReplyReader(call.dialect, headers, reader)
     is_packed = exchange["response_encoding"] == "base64"
     text = exchange["response_body"]
     reading.feed(base64.b64decode(text) if is_packed else text.encode())

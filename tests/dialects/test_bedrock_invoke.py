@@ -132,7 +132,7 @@ HEADERS = (
 
 
 def replied(body: bytes, headers: tuple[tuple[str, str], ...] = HEADERS) -> Usage:
-    reading = ReplyReader(Dialect.COMPLETIONS, "application/json", "", make.reader(), headers)
+    reading = ReplyReader(Dialect.COMPLETIONS, headers, make.reader())
     reading.feed(body)
     return reading.finish(200).usage
 

@@ -17,7 +17,7 @@ from callerid.identity.identify import Match, identify
 from callerid.identity.memory import Memory, Point, Session
 from callerid.identity.question import Question
 from callerid.settings.load import Configuration
-from callerid.turn import Call, Client, Identity, Kind, Reply, Request
+from callerid.turn import Call, Client, HeaderList, Identity, Kind, Reply, Request
 from callerid.wire import canonical, parse
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import ReplyReader
@@ -67,9 +67,9 @@ class Switchboard:
             return Turn(request, call, None)
         return self._identify(request, call, now)
 
-    def reply_reader(self, turn: Turn, content_type: str, encoding: str) -> ReplyReader:
+    def reply_reader(self, turn: Turn, headers: HeaderList) -> ReplyReader:
         """What reads the reply to a turn, as its bytes come; raises BadEncoding."""
-        return ReplyReader(turn.call.dialect, content_type, encoding, self.reader)
+        return ReplyReader(turn.call.dialect, headers, self.reader)
 
     def answer(self, turn: Turn, reply: Reply | None, now: float, *, has_failed: bool) -> None:
         """Remember how a turn ended; None is a reply that could not be read."""

@@ -162,10 +162,8 @@ class CallerId:
                     response.stream = True  # an event stream that is held back is no use to anyone
                 return
             call = open_call[0]
-            headers = response.headers
-            content_type = headers.get("content-type", "")
-            encoding = headers.get("content-encoding", "")
-            edits = self.desk.reply_begins(call, response.status_code, content_type, encoding)
+            headers = flows.headers_of(response.headers)
+            edits = self.desk.reply_begins(call, response.status_code, headers)
             is_stream = flows.is_stream(response) or ctx.options.stream_large_bodies
             if is_stream and not response.stream:
                 bound = self.configuration.settings.stream.viewable_bytes
@@ -174,7 +172,7 @@ class CallerId:
                 self._open[flow.id] = call, tee
                 response.stream = tee
             if self.configuration.settings.stamp.return_ids:
-                flows.apply(edits, headers)
+                flows.apply(edits, response.headers)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """A reply came to its end."""

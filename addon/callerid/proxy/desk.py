@@ -17,7 +17,7 @@ from callerid.identity.switchboard import NewId, Switchboard, Turn
 from callerid.stamp import Edit, Stamper
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
-from callerid.turn import Because, Identity, Kind, Reply, Request, Timing
+from callerid.turn import Because, HeaderList, Identity, Kind, Reply, Request, Timing
 from callerid.wire import bodies, wirejson
 from callerid.wire.parse import ReplyReader
 
@@ -131,14 +131,12 @@ class Desk:
                 "in each; if it names them, give config/clients.yaml a row for it"
             )
 
-    def reply_begins(
-        self, call: OpenCall, status: int, content_type: str, encoding: str
-    ) -> list[Edit]:
+    def reply_begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
         """Make ready to read a reply; the headers that it takes to the client."""
         call.status = status
         with self.guard("reply"):
             try:
-                call.reader = self.switchboard.reply_reader(call.turn, content_type, encoding)
+                call.reader = self.switchboard.reply_reader(call.turn, headers)
             except bodies.BadEncoding as error:
                 self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
         return stamp.returned(call.turn.identity) if call.turn.identity else []

@@ -17,7 +17,7 @@ STAMPED = "callerid.stamped"  # in a flow's metadata: the headers that we set, f
 def request_of(flow: http.HTTPFlow, digest_key: bytes) -> Request:
     """The request of a flow, its body still packed; of a replay, without what we set."""
     request = flow.request
-    headers = _headers(request.headers)
+    headers = headers_of(request.headers)
     if flow.is_replay == "request":
         ours = flow.metadata.get(STAMPED, ())
         headers = tuple(pair for pair in headers if pair[0].lower() not in ours)
@@ -35,7 +35,8 @@ def request_of(flow: http.HTTPFlow, digest_key: bytes) -> Request:
     )  # fmt: skip
 
 
-def _headers(headers: http.Headers) -> HeaderList:
+def headers_of(headers: http.Headers) -> HeaderList:
+    """Headers as text, in their order; bytes that are no UTF-8 as surrogates."""
     return tuple(
         (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
         for name, value in headers.fields

@@ -14,6 +14,7 @@ from callerid.wire import frames, wirejson
 from callerid.wire.frames import Frames
 
 SWITCHED = 101  # the status of the handshake, which is all the HTTP there is
+_FRAMES = (("content-type", "text/event-stream"),)  # how we hand frames on
 
 
 class _Reply:
@@ -50,7 +51,7 @@ class Socket:
         call = self._desk.begin(request, "", now, stamps=False).call
         if call is None:
             return None
-        self._desk.reply_begins(call, SWITCHED, "text/event-stream", "")
+        self._desk.reply_begins(call, SWITCHED, _FRAMES)
         self._open.append(_Reply(call))
         return call.turn.identity
 

@@ -79,7 +79,7 @@ def _answer(board: Switchboard, call: RecordedCall, turn: Turn) -> None:
     if call.reply is None:
         board.answer(turn, None, call.t_response, has_failed=True)
         return
-    reader = board.reply_reader(turn, "", "")
+    reader = board.reply_reader(turn, ())
     reader.feed(call.reply)
     reply = reader.finish(call.status)
     has_failed = bool(reply.error) or call.status >= 400 or not reply.complete

@@ -50,23 +50,17 @@ def parse_reply(dialect: Dialect, status: int, body: bytes, reader: MessageReade
 class ReplyReader:
     """Reads a reply beside its stream: packed bytes in as they come, at the end the Reply.
 
-    Broken events are skipped and counted; bytes that are no events are read as one body. What only
-    the headers of the reply count is taken from them.
+    Its headers say how it is packed and framed, and may be all that counts its tokens. Broken
+    events are skipped and counted; bytes that are no events are read as one body. Raises
+    BadEncoding where it is packed in a way that we do not know.
     """
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        content_type: str,
-        encoding: str,
-        reader: MessageReader,
-        headers: HeaderList = (),
-    ) -> None:
+    def __init__(self, dialect: Dialect, headers: HeaderList, reader: MessageReader) -> None:
         self.broken_events = 0
         self._dialect = dialect
         self._reader = reader
-        self._unpacker = bodies.unpacker(encoding)
-        self._content_type = content_type
+        self._unpacker = bodies.unpacker(_value(headers, "content-encoding"))
+        self._content_type = _value(headers, "content-type")
         self._counted = usage_in(headers)
         self._framing: Framing | None = None
         self._events: EventParser | None = None
@@ -122,3 +116,7 @@ class ReplyReader:
                 self._stream.take(event)
             except wirejson.NotJSON:
                 self.broken_events += 1
+
+
+def _value(headers: HeaderList, name: str) -> str:
+    return ", ".join(value for key, value in headers if key.lower() == name)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from callerid.identity import identify as rungs
 from callerid.identity.identify import Match
 from callerid.identity.question import Question
-from callerid.turn import Role
+from callerid.turn import Kind, Role
 
 
 class Rung(NamedTuple):
@@ -73,6 +73,15 @@ def _likeness(question: Question) -> str:
     return f"live sessions with the same words, from {question.settings.fuzzy_threshold} alike"
 
 
+def _opening(question: Question) -> str:
+    other = "side calls" if question.kind is Kind.MAIN else "conversations"
+    return f"{other} of the last minutes that share the first words"
+
+
+def _connection(question: Question) -> str:
+    return f"calls of kind {question.kind} on the same connection"
+
+
 def _new(question: Question) -> str:
     return "the opening, for an errand that a live session's model gave to a tool"
 
@@ -83,5 +92,7 @@ _RUNGS: tuple[tuple[str, Callable[[Question], Match | None], Callable[[Question]
     ("history, retry", rungs.by_history, _history),
     ("compaction", rungs.by_compaction, _compaction),
     ("likeness", rungs.by_likeness, _likeness),
+    ("opening", rungs.by_opening, _opening),
+    ("connection", rungs.by_connection, _connection),
     ("new", rungs.newcomer, _new),
 )

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from callerid.identity import lineage
 from callerid.identity.lineage import Step, Way
-from callerid.identity.memory import Point, Session
+from callerid.identity.openings import first_words
 from callerid.identity.question import Question
+from callerid.identity.session import Point, Session
 from callerid.turn import Because, Kind, Relation
 
 RIVALLED = 0.6  # the confidence where another session fits just as well
@@ -40,6 +41,8 @@ def identify(question: Question) -> Match:
         or by_history(question)
         or by_compaction(question)
         or by_likeness(question)
+        or by_opening(question)
+        or by_connection(question)
         or newcomer(question)
     )
     return reset(question, match) or match
@@ -176,6 +179,36 @@ def by_likeness(question: Question) -> Match | None:
     evidence += ", which has gone on from there"
     return Match(Because.LIKENESS, confidence, evidence, None, None, None, session.id,
                  Relation.FORK)  # fmt: skip
+
+
+def by_opening(question: Question) -> Match | None:
+    """A side call quotes the first words of a conversation, or has just come before it."""
+    scope, now, openings = question.client.scope, question.now, question.memory.openings
+    if question.kind is Kind.MAIN:
+        if question.history.model_units():
+            return None
+        found = openings.asides_on(first_words(question.opening), scope, now)
+        evidence = "a side call that quotes its first words came just before, in"
+    else:
+        found = openings.quoted_by("\n".join(question.opening), scope, now)
+        evidence = "it quotes the first words of"
+    if not found:
+        return None
+    near = [one for one in found if one.client.connection == question.client.connection] or found
+    evidence += f" {near[-1].id}" + (f"; {len(near) - 1} more fit as well" * (len(near) > 1))
+    confidence = RIVALLED if len(near) > 1 else 0.8
+    return Match(Because.HISTORY, confidence, evidence, near[-1])
+
+
+def by_connection(question: Question) -> Match | None:
+    """Calls without a history, as embeddings, go with others of their kind on one connection."""
+    if not question.company:
+        return None
+    live = question.memory.live(question.memory.companies.get(question.company), question.now)
+    if not live:
+        return None
+    evidence = f"a {question.kind} call on the connection of {live[-1].id}; nothing tells more"
+    return Match(Because.HISTORY, 0.5, evidence, live[-1])
 
 
 def newcomer(question: Question) -> Match:

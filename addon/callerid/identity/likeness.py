@@ -19,7 +19,8 @@ from rapidfuzz.distance import Indel
 from callerid.identity import history as histories
 from callerid.identity import sketch
 from callerid.identity.history import History
-from callerid.identity.memory import Memory, Session
+from callerid.identity.memory import Memory
+from callerid.identity.session import Session
 from callerid.settings.values import SessionSettings
 from callerid.turn import Client, Message, Role, Text, ToolCall, Unit
 

@@ -13,7 +13,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from callerid.identity.history import History
-from callerid.identity.memory import Memory, Point, Session, State
+from callerid.identity.memory import Memory
+from callerid.identity.session import Point, Session, State
 from callerid.turn import Client, Role
 
 

@@ -9,100 +9,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from enum import Enum, auto
 from typing import Generic, TypeVar
 
 from callerid.identity.history import Link
-from callerid.turn import Client, Relation
+from callerid.identity.openings import Openings
+from callerid.identity.session import Point, Session
 
 MAX_OWNERS = 16  # kept per name: what more sessions than these have said proves nothing
 EXPIRED_AT_ONCE = 64  # sessions forgotten per call at most, so that no call waits for a mass expiry
 
 Name = TypeVar("Name", bound=Hashable)
 Owner = TypeVar("Owner")
-
-
-class State(Enum):
-    """How a call went."""
-
-    IN_FLIGHT = auto()
-    ANSWERED = auto()
-    FAILED = auto()
-
-
-class Point:
-    """A moment by which a history is recognised: the end of a call, or of a reply to it.
-
-    `said` says that the prefix holds something a model said in this session. `turn` is how many
-    of the session's model units lie before it, and `depth` how many units in all. `next` is the
-    call that went on from here, `before` the point that this one went on from.
-    """
-
-    __slots__ = ("agent_id", "before", "connection", "depth", "is_reply", "link", "next", "said",
-                 "session", "state", "turn")  # fmt: skip
-
-    def __init__(
-        self, session: Session, link: Link, depth: int, before: Point | None, *, is_reply: bool
-    ) -> None:
-        self.session = session
-        self.link = link
-        self.depth = depth
-        self.before = before
-        self.is_reply = is_reply
-        self.said: bool = is_reply or (before is not None and before.said)
-        self.state = State.ANSWERED if is_reply else State.IN_FLIGHT
-        self.next: Point | None = None
-        self.agent_id = ""
-        self.connection = ""
-        self.turn = len(session.said)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing went on from here, or only calls that failed."""
-        return self.next is None or self.next.state is State.FAILED
-
-
-class Session:
-    """What is remembered of one session.
-
-    `said` is what the model said on the session's present path, as unit keys; `given` is what the
-    client's first history put into the model's mouth (examples, or words said before us). `tail`
-    is the plain text of the newest messages up to its newest reply, and `ends_in_text` says that
-    this reply has words. `errands` are the newest texts that its model gave to tools. `messages`
-    is how many messages of people and models the newest history has, with its reply. `head` is
-    the newest point, `asked` the digest of what was asked last. `is_searched` says that the client
-    asks calls again that were answered and gone on from: it looks for other ways on.
-    """
-
-    __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
-                 "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
-                 "relation", "root_id", "said", "scope", "seen", "tail")  # fmt: skip
-
-    def __init__(self, id: str, client: Client, now: float) -> None:
-        self.id = id
-        self.scope = client.scope
-        self.client = client
-        self.seen = now
-        self.root_id = id
-        self.parent_id = ""
-        self.relation: Relation | None = None
-        self.agent_id = ""
-        self.calls = 0
-        self.messages = 0
-        self.head: Point | None = None
-        self.asked = b""
-        self.has_declared_id = False
-        self.is_searched = False
-        self.said: list[int] = []
-        self.given: frozenset[int] = frozenset()
-        self.tail = ""
-        self.ends_in_text = False
-        self.errands: list[str] = []
-
-    @property
-    def newest_call(self) -> Point | None:
-        """The newest call: the head, or the call that the head replies to."""
-        return self.head.before if self.head is not None and self.head.is_reply else self.head
 
 
 class Index(Generic[Name, Owner]):
@@ -168,9 +85,9 @@ class Memory:
 
     `points` finds moments by the link of their history, `units` sessions by what their model
     said, `replies` by a sketch of their newest reply, `errands` by a sketch of what their model
-    gave to a tool, `responses` replies and `tool_ids` tool calls by
-    the provider's id, `declared` by (scope, declared id),
-    `runs` all sessions of one (scope, declared run).
+    gave to a tool, `responses` replies and `tool_ids` tool calls by the provider's id, `declared`
+    by (scope, declared id), `runs` all sessions of one (scope, declared run), `companies` those
+    of only side calls by (connection, kind).
     """
 
     def __init__(self, max_sessions: int, ttl_seconds: float) -> None:
@@ -184,6 +101,8 @@ class Memory:
         self.tool_ids: Index[tuple[str, str], Session] = Index()
         self.declared: Index[tuple[str, str], Session] = Index()
         self.runs: Index[tuple[str, str], Session] = Index()
+        self.companies: Index[tuple[str, str], Session] = Index()
+        self.openings = Openings()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def __len__(self) -> int:
@@ -218,8 +137,7 @@ class Memory:
     def _forget(self, session: Session) -> None:
         del self._sessions[session.id]
         for index in (
-            self.points, self.units, self.replies, self.errands, self.responses, self.declared,
-            self.runs,
-            self.tool_ids,
+            self.points, self.units, self.replies, self.errands, self.responses, self.tool_ids,
+            self.declared, self.runs, self.companies,
         ):  # fmt: skip
             index.forget(session)

@@ -12,10 +12,11 @@ from callerid.identity.declared import Declared
 from callerid.identity.history import History
 from callerid.identity.likeness import Alike
 from callerid.identity.lineage import Step
-from callerid.identity.memory import Memory, Point, Session
+from callerid.identity.memory import Memory
 from callerid.identity.quotes import Quote
+from callerid.identity.session import Point, Session
 from callerid.settings.values import SessionSettings
-from callerid.turn import Call, Client, Dialect, Role, ToolCall
+from callerid.turn import Call, Client, Dialect, Kind, Role, ToolCall
 
 
 class Question:
@@ -111,6 +112,14 @@ class Question:
     def opening(self) -> list[str]:
         """The plain words of the history before the model's first."""
         return [self.plain(text) for text in quotes.opening_texts(self.call.messages)]
+
+    @property
+    def company(self) -> tuple[str, str] | None:
+        """By what calls are found that stand in no conversation, as this one; None if it does."""
+        is_alone = self.kind is Kind.EMBEDDING or not self.call.messages
+        if self.kind is Kind.MAIN or not is_alone or not self.client.connection:
+            return None
+        return self.client.connection, self.kind
 
     def session_declared(self, id: str) -> Session | None:
         """The session that a declared id names: by a name of the client's own, or by ours."""

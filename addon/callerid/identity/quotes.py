@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from callerid.identity import sketch
-from callerid.identity.memory import Index, Memory, Session
+from callerid.identity.memory import Index, Memory
+from callerid.identity.session import Session
 from callerid.turn import Message, Role, Text, ToolCall
 
 MIN_QUOTE = 16  # characters: shorter errands ("ls", "main.py") are in everyone's mouth

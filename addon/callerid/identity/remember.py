@@ -5,8 +5,10 @@ from __future__ import annotations
 from callerid.identity import history as histories
 from callerid.identity import likeness, quotes, sketch
 from callerid.identity.history import History, Link
-from callerid.identity.memory import Memory, Point, Session, State
-from callerid.turn import Call, Client, Reply, Role
+from callerid.identity.memory import Memory
+from callerid.identity.openings import first_words
+from callerid.identity.session import Point, Session, State
+from callerid.turn import Call, Client, Kind, Reply, Role
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
 
@@ -31,6 +33,14 @@ def call(
     session.head = point
     session.asked = history.units[-1].digest if history.units else b""
     return point
+
+
+def opening(session: Session, texts: list[str], memory: Memory, now: float, kind: Kind) -> None:
+    """Remember the first words of a conversation, or of a side call that may be about one."""
+    if kind is Kind.MAIN:
+        memory.openings.begins(session, first_words(texts), now)
+    else:
+        memory.openings.is_asked(session, "\n".join(texts), now)
 
 
 def _new_point(session: Session, history: History, before: Point | None, memory: Memory) -> Point:
@@ -117,7 +127,8 @@ def summary(
 ) -> None:
     """Remember the reply to a compaction call, which stands outside the chain."""
     memory.touch(session, now)
-    text = reader.plain("\n".join(message.text for message in answer.messages))
+    spoken = (message.text for message in answer.messages if message.role is Role.ASSISTANT)
+    text = reader.plain("\n".join(spoken))
     _keep_reply(session, text, _asked_words(asked, reader), memory)
 
 

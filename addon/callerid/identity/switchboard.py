@@ -14,8 +14,9 @@ from callerid.identity import remember
 from callerid.identity.agents import Agents
 from callerid.identity.declared import Declarations, Declared
 from callerid.identity.identify import Match, identify
-from callerid.identity.memory import Memory, Point, Session
+from callerid.identity.memory import Memory
 from callerid.identity.question import Question
+from callerid.identity.session import Point, Session
 from callerid.settings.load import Configuration
 from callerid.turn import Call, Client, HeaderList, Identity, Kind, Reply, Request
 from callerid.wire import canonical, parse
@@ -164,6 +165,11 @@ class Switchboard:
         self.memory.touch(session, question.now)
         session.calls += 1
         self._name(session, question)
+        is_first = session.head is None and (identity.kind is Kind.MAIN or session.calls == 1)
+        if is_first:
+            remember.opening(session, question.opening, self.memory, question.now, identity.kind)
+        if question.company:
+            self.memory.companies.add(session, question.company, session)
         if identity.kind is not Kind.MAIN:
             return Turn(request, question.call, identity, session)
         session.agent_id = question.agent.id

@@ -24,6 +24,12 @@ _PATHS = {
     "openai-chat": "/v1/chat/completions",
     "openai-responses": "/v1/responses",
     "gemini": "/v1beta/models/model:generateContent",
+    "bedrock-converse": "/model/model/converse",
+    "cohere": "/v2/chat",
+    "cohere-v1": "/v1/chat",
+    "ollama": "/api/chat",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
 }
 _PAIRS = list[tuple[object, object]]
 _SQLITE = b"SQLite format 3\0"

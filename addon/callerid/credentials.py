@@ -1,10 +1,9 @@
-"""Credentials in a request: told apart by a keyed digest, and kept out of all that is written."""
+"""Secrets in a request, kept out of all that is written down."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from hashlib import blake2b
 from urllib.parse import parse_qsl, unquote
 
 from callerid.turn import HeaderList
@@ -25,27 +24,6 @@ _SECRET_VALUE = re.compile(
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"
     r"|(?<=Bearer )[^\s\"',;]+"
 )
-# Who pays: what providers take as a credential. Cookies and proxy passwords are not among them.
-_CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-_QUERY_CREDENTIALS = ("key", "api-key", "api_key")
-# AWS signs every request anew; the access key in it stays.
-_AWS_ACCESS_KEY = re.compile(r"AWS4-HMAC-SHA256.*?Credential=([^/,\s]+)")
-
-
-def scope(headers: HeaderList, path: str, digest_key: bytes) -> str:
-    """A keyed digest of the credential that a request carries; "" where it carries none."""
-    found = {name.lower(): value for name, value in reversed(headers)}
-    said = [_lasting(found[name]) for name in _CREDENTIALS if found.get(name)]
-    said += [value for name, value in _query(path) if value and name.lower() in _QUERY_CREDENTIALS]
-    if not said:
-        return ""
-    digest = blake2b("\0".join(said).encode("utf-8", "surrogateescape"), key=digest_key)
-    return digest.hexdigest()[:24]
-
-
-def _lasting(value: str) -> str:
-    signed = _AWS_ACCESS_KEY.match(value)
-    return signed[1] if signed else value
 
 
 def secrets_in(headers: HeaderList, path: str) -> tuple[str, ...]:

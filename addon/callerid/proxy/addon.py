@@ -21,6 +21,7 @@ from callerid.proxy import flows, ports
 from callerid.proxy.desk import Desk, Ending, OpenCall
 from callerid.proxy.tee import Tee
 from callerid.proxy.websocket import Socket
+from callerid.scopes import Scopes
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration, load
 from callerid.stamp import Stamper
@@ -84,13 +85,14 @@ class CallerId:
         path = Path(database).expanduser() if database else files.traces()
         switchboard = Switchboard(configuration, new_id)
         self._close_recorder()
-        self._digest_key = os.urandom(32)
+        digest_key = os.urandom(32)
         if configuration.settings.record.enabled:
-            self._digest_key = restore(path, switchboard, self.guard, time.time())
+            digest_key = restore(path, switchboard, self.guard, time.time())
             record = configuration.settings.record
             self._recorder = Recorder(path, record.queue_size, record.flush_seconds, self.guard)
         stamping = configuration.settings.stamp.enabled
         stamper = Stamper(configuration.providers, configuration.profiles, sets=stamping)
+        self._scopes = Scopes(configuration.credentials, digest_key)
         self.configuration = configuration
         candidates = Candidates(configuration.clients)
         self.desk = Desk(switchboard, stamper, self._recorder, self.guard, new_id, candidates)
@@ -130,9 +132,7 @@ class CallerId:
                 return
             request = flow.request
             if flows.opens_socket(request) and parse.may_hold_calls(request.path):
-                flows.apply(
-                    self.desk.strips(flows.request_of(flow, self._digest_key)), request.headers
-                )
+                flows.apply(self.desk.strips(flows.request_of(flow, self._scopes)), request.headers)
             if not parse.may_be_call(request.method, request.path):
                 return
             if request.raw_content is None:
@@ -142,7 +142,7 @@ class CallerId:
                 )
                 return
             encoding = request.headers.get("content-encoding", "")
-            begun = self.desk.begin(flows.request_of(flow, self._digest_key), encoding, time.time())
+            begun = self.desk.begin(flows.request_of(flow, self._scopes), encoding, time.time())
             if begun.call is not None:
                 self._open[flow.id] = begun.call, None
                 flow.metadata["callerid.call"] = begun.call.entry.id
@@ -214,7 +214,7 @@ class CallerId:
         with self.guard("websocket"):
             if self.desk is not None and parse.may_hold_calls(flow.request.path):
                 self._sockets[flow.id] = Socket(
-                    flows.request_of(flow, self._digest_key), self.desk, self.guard
+                    flows.request_of(flow, self._scopes), self.desk, self.guard
                 )
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:

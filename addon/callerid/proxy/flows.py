@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from mitmproxy import http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from callerid import credentials
+from callerid.scopes import Scopes
 from callerid.stamp import Edit
 from callerid.turn import Client, HeaderList, Identity, Request
 
 STAMPED = "callerid.stamped"  # in a flow's metadata: the headers that we set, for replays
 
 
-def request_of(flow: http.HTTPFlow, digest_key: bytes) -> Request:
+def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
     """The request of a flow, its body still packed; of a replay, without what we set."""
     request = flow.request
     headers = headers_of(request.headers)
     if flow.is_replay == "request":
         ours = flow.metadata.get(STAMPED, ())
         headers = tuple(pair for pair in headers if pair[0].lower() not in ours)
-    address = flow.client_conn.peername or ("",)
+    address = str((flow.client_conn.peername or ("",))[0])
     client = Client(
-        scope=credentials.scope(headers, request.path, digest_key),
+        scope=scopes.of(headers, request.path, address),
         connection=flow.client_conn.id,
-        address=str(address[0]),
+        address=address,
         user_agent=request.headers.get("user-agent", ""),
     )
     body = request.raw_content or b""

@@ -7,13 +7,15 @@ import json
 import lzma
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from callerid import credentials
+from callerid.scopes import Scopes
+from callerid.settings.load import load
 from callerid.traces.database import Recorded, all_calls, open_database
 from callerid.turn import Client, HeaderList, Request
 from callerid.wire import wirejson
@@ -167,11 +169,15 @@ def request(method: str, url: str, headers: HeaderList, body: bytes) -> Request:
     parts = urlsplit(url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     found = {name.lower(): value for name, value in headers}
-    client = Client(
-        scope=credentials.scope(headers, path, b""), user_agent=found.get("user-agent", "")
-    )
+    scope = _scopes().of(headers, path, "")
+    client = Client(scope=scope, user_agent=found.get("user-agent", ""))
     port = parts.port or (80 if parts.scheme == "http" else 443)
     return Request(method, parts.scheme, parts.hostname or "", port, path, headers, body, client)
+
+
+@cache
+def _scopes() -> Scopes:
+    return Scopes(load().credentials, b"")
 
 
 def _from_har(file: IO[bytes]) -> Iterator[Line]:

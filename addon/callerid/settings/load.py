@@ -10,7 +10,13 @@ import msgspec
 from callerid import files
 from callerid.settings.checked import BadSetting, read
 from callerid.settings.place import place
-from callerid.settings.tables import ClientTable, EnvironmentTable, ProfileTable, ProviderTable
+from callerid.settings.tables import (
+    ClientTable,
+    CredentialTable,
+    EnvironmentTable,
+    ProfileTable,
+    ProviderTable,
+)
 from callerid.settings.values import Settings
 
 
@@ -21,6 +27,7 @@ class Configuration(msgspec.Struct, frozen=True):
     clients: ClientTable
     providers: ProviderTable
     profiles: ProfileTable
+    credentials: CredentialTable
 
 
 def load(path: str = "") -> Configuration:
@@ -33,9 +40,14 @@ def load(path: str = "") -> Configuration:
         read(_table(tables.clients, "clients", beside), ClientTable),
         read(_table(tables.providers, "providers", beside), ProviderTable),
         read(_table(tables.profiles, "profiles", beside), ProfileTable),
+        read(_table(tables.credentials, "credentials", beside), CredentialTable),
     )
     _check_profiles(configuration.profiles, _table(tables.profiles, "profiles", beside))
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
+    for row in configuration.credentials.renewed:
+        _check_pattern(
+            row.pattern, f"{_table(tables.credentials, 'credentials', beside)}: {row.name}.pattern"
+        )
     return configuration
 
 
@@ -59,13 +71,7 @@ def _check_profiles(table: ProfileTable, path: Path) -> None:
 
 def _check_clients(table: ClientTable, path: Path) -> None:
     for row in table.clients:
-        try:
-            re.compile(row.user_agent)
-        except re.error as error:
-            raise BadSetting(
-                f"{path}: {row.name}.user_agent = {row.user_agent!r}, "
-                f"but it is a regular expression ({error})"
-            ) from None
+        _check_pattern(row.user_agent, f"{path}: {row.name}.user_agent")
         for text in row.places():
             try:
                 place(text)
@@ -73,3 +79,12 @@ def _check_clients(table: ClientTable, path: Path) -> None:
                 raise BadSetting(
                     f"{path}: {row.name} has the place {text!r}, but {error}"
                 ) from None
+
+
+def _check_pattern(pattern: str, where: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise BadSetting(
+            f"{where} = {pattern!r}, but it is a regular expression ({error})"
+        ) from None

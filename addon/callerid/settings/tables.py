@@ -111,6 +111,20 @@ class ProfileTable(Strict, frozen=True):
     upstreams: tuple[UpstreamRow, ...]
 
 
+class CredentialRow(Strict, frozen=True):
+    """A kind of credential that is renewed; a group of the pattern is what stays."""
+
+    name: str
+    pattern: str
+    source: str
+
+
+class CredentialTable(Strict, frozen=True):
+    """config/credentials.yaml."""
+
+    renewed: tuple[CredentialRow, ...]
+
+
 class EnvironmentRow(Strict, frozen=True):
     """Which environment variables one client heeds."""
 

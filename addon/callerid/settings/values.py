@@ -65,6 +65,7 @@ class TableSettings(Strict, frozen=True):
     clients: FileName = ""
     providers: FileName = ""
     profiles: FileName = ""
+    credentials: FileName = ""
 
 
 class Settings(Strict, frozen=True):

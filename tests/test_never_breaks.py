@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,11 @@ from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.test import taddons, tflow
 
-from callerid import stamp
 from callerid.identity import remember
 from callerid.identity.switchboard import Switchboard
 from callerid.proxy import desk as desks
 from callerid.proxy.addon import CallerId
-from callerid.stamp import Stamper
+from callerid.stamp.stamper import Stamper
 from callerid.traces.record import Recorder
 from callerid.wire import parse
 
@@ -97,11 +97,11 @@ QUICK = settings(
 
 
 @contextmanager
-def proxy(database: Path) -> Iterator[CallerId]:
+def proxy(database: Path, config: str = "") -> Iterator[CallerId]:
     """The addon as mitmproxy runs it, without the network."""
     addon = CallerId()
     with taddons.context(addon) as context:
-        context.configure(addon, callerid_db=str(database))
+        context.configure(addon, callerid_db=str(database), callerid_config=config)
         addon.running()
         try:
             yield addon
@@ -300,7 +300,7 @@ STAGES: dict[str, tuple[str, Any, str]] = {
     "identification": ("request", Switchboard, "take"),
     "stripping": ("strip", Stamper, "strips"),
     "stamping": ("stamp", Stamper, "sets"),
-    "returning ids": ("responseheaders", stamp, "returned"),
+    "returning ids": ("responseheaders", desks, "returned"),
     "making a reader": ("reply", Switchboard, "reply_reader"),
     "reading a reply": ("reply", parse.ReplyReader, "feed"),
     "finishing a reply": ("reply", parse.ReplyReader, "finish"),
@@ -365,3 +365,47 @@ def test_what_we_stamped_is_not_what_the_client_said_when_a_call_is_replayed(
     assert "· new 0." in again.comment
     assert again.request.headers["x-callerid-session-id"] in again.comment
     assert again.request.headers["x-callerid-session-id"] not in flow.comment
+
+
+# What is written where it is asked for
+
+
+def test_a_body_gets_only_the_member_that_its_profile_names(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("stamp: {upstreams: [{hosts: [llm.example], profile: openai}]}")
+    body = json.dumps(HELLO["/v1/chat/completions"], indent=1).encode()
+    flow = flow_of("/v1/chat/completions", body)
+    signature = "AWS4-HMAC-SHA256 Credential=A/d/r/s/aws4_request, SignedHeaders=host, Signature=f"
+    signed = flow_of("/v1/chat/completions", body, {"authorization": signature})
+
+    with proxy(tmp_path / "traces.db", str(config)) as addon:
+        addon.request(flow)
+        addon.request(signed)
+
+    session = json.loads(flow.request.raw_content or b"")["prompt_cache_key"]
+    assert (
+        flow.request.raw_content == b'{"prompt_cache_key":"' + session.encode() + b'",' + body[1:]
+    )
+    assert flow.request.headers["content-length"] == str(len(flow.request.raw_content))
+    assert f"· {session} ·" in flow.comment
+    assert signed.request.raw_content == body
+
+
+def test_tokens_that_only_the_headers_of_a_reply_count_are_recorded(tmp_path: Path) -> None:
+    flow = flow_of("/model/amazon.titan/invoke", b'{"inputText": "Hello"}')
+    counted = {
+        "x-amzn-bedrock-input-token-count": "11",
+        "x-amzn-bedrock-output-token-count": "12",
+        "content-type": "application/json",
+    }
+
+    with proxy(tmp_path / "traces.db") as addon:
+        addon.request(flow)
+        flow.response = http.Response.make(200, b'{"odd": "body"}', counted)
+        addon.responseheaders(flow)
+        addon.response(flow)
+
+    database = sqlite3.connect(tmp_path / "traces.db")
+    counts = database.execute("select input_tokens, output_tokens from calls").fetchall()
+    database.close()
+    assert counts == [(11, 12)]

@@ -131,9 +131,8 @@ def test_a_row_of_a_table_is_checked_too(tmp_path: Path) -> None:
     assert "x.user_agent = '(', but it is a regular expression" in (
         table_complaint(tmp_path, "clients", pattern)
     )
-    assert (
-        'profiles.p.set[0].part = "soul", but it is one of session, parent, root, agent, kind'
-        in (table_complaint(tmp_path, "profiles", part))
+    assert 'profiles.p.set[0].part = "soul", but it is one of session, parent, root, child, ' in (
+        table_complaint(tmp_path, "profiles", part)
     )
     assert "upstreams[0].profile = 'q', but it is one of p" in (
         table_complaint(tmp_path, "profiles", profile)

@@ -248,7 +248,8 @@ class Timing(msgspec.Struct, frozen=True):
 class Identity(msgspec.Struct, frozen=True):
     """Whose call this is, and how we know.
 
-    `confidence` is 0..1; `evidence` is one line a person can read.
+    `confidence` is 0..1; `evidence` is one line a person can read. `path` is the sessions from the
+    root down to this one, as far as they are remembered.
     """
 
     session_id: str
@@ -263,3 +264,4 @@ class Identity(msgspec.Struct, frozen=True):
     relation: Relation | None = None
     client_name: str = ""
     is_final: bool = False
+    path: tuple[str, ...] = ()

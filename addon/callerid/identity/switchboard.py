@@ -24,6 +24,7 @@ from callerid.wire.messages import MessageReader
 from callerid.wire.parse import ReplyReader
 
 NewId = Callable[[str], str]  # a prefix in, an id out: sess_4f...
+MAX_DEPTH = 16  # of a tree of sessions; nobody nests sub-agents so deeply
 MAX_ID = 255  # Bifrost takes no longer ids
 
 
@@ -139,7 +140,17 @@ class Switchboard:
             relation=session.relation if session else match.relation,
             client_name=declared.client_name,
             is_final=bool(declared.is_final),
+            path=(*self._ancestors(parent_id), id),
         )
+
+    def _ancestors(self, parent_id: str) -> list[str]:
+        """A session's parent and what is above it, the root first."""
+        found: list[str] = []
+        while parent_id and parent_id not in found and len(found) < MAX_DEPTH:
+            found.append(parent_id)
+            parent = self.memory.get(parent_id)
+            parent_id = parent.parent_id if parent else ""
+        return found[::-1]
 
     def _free_id(self, wanted: str, client: Client) -> str:
         """The id wanted, if no other customer has it; a new one where none is wanted."""

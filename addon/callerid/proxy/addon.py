@@ -24,7 +24,8 @@ from callerid.proxy.websocket import Socket
 from callerid.scopes import Scopes
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration, load
-from callerid.stamp import Stamper
+from callerid.stamp.stamper import Stamper
+from callerid.stamp.upstreams import Upstreams
 from callerid.traces.database import BadDatabase
 from callerid.traces.record import Recorder
 from callerid.traces.restore import restore
@@ -90,8 +91,9 @@ class CallerId:
             digest_key = restore(path, switchboard, self.guard, time.time())
             record = configuration.settings.record
             self._recorder = Recorder(path, record.queue_size, record.flush_seconds, self.guard)
-        stamping = configuration.settings.stamp.enabled
-        stamper = Stamper(configuration.providers, configuration.profiles, sets=stamping)
+        stamp = configuration.settings.stamp
+        upstreams = Upstreams(configuration.providers, configuration.profiles, stamp.upstreams)
+        stamper = Stamper(upstreams, sets=stamp.enabled, sends_final=stamp.final)
         self._scopes = Scopes(configuration.credentials, digest_key)
         self.configuration = configuration
         candidates = Candidates(configuration.clients)
@@ -147,8 +149,12 @@ class CallerId:
                 self._open[flow.id] = begun.call, None
                 flow.metadata["callerid.call"] = begun.call.entry.id
                 flows.describe(flow, begun.call.turn.identity)
+            flow.metadata[flows.STAMPED] = [
+                edit.name for edit in begun.edits if edit.value and edit.name not in request.headers
+            ]
             flows.apply(begun.edits, request.headers)
-            flow.metadata[flows.STAMPED] = [edit.name.lower() for edit in begun.edits if edit.value]
+            if begun.body is not None:
+                request.content = begun.body
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let streams pass as they come, and look at those of calls on the way."""

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from callerid import stamp
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
-from callerid.stamp import Edit, Stamper
+from callerid.stamp.stamper import Edit, Stamper, returned, with_members
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
 from callerid.turn import Because, HeaderList, Identity, Kind, Reply, Request, Timing
@@ -37,10 +36,14 @@ class OpenCall:
 
 
 class Begun(NamedTuple):
-    """What a request comes to: header edits, and the call, where it is one that could be read."""
+    """What a request comes to: header edits, and the call, where it is one that could be read.
+
+    `body` is a new body for it, where its upstream wants a member in it.
+    """
 
     edits: list[Edit]
     call: OpenCall | None
+    body: bytes | None = None
 
 
 class Ending(NamedTuple):
@@ -88,7 +91,7 @@ class Desk:
     def strips(self, request: Request) -> list[Edit]:
         """The headers to take away from a request, whatever it holds."""
         with self.guard("strip"):
-            return self._stamper.strips(request.headers, request.host)
+            return self._stamper.strips(request)
         return []
 
     def _read(self, request: Request, encoding: str, now: float) -> Turn | None:
@@ -100,24 +103,28 @@ class Desk:
             return None
 
     def _open(self, turn: Turn, edits: list[Edit], now: float, *, stamps: bool) -> Begun:
-        request = turn.request
-        if turn.identity is not None:
+        request, identity = turn.request, turn.identity
+        call_id = self._new_id("call")
+        members: list[Edit] = []
+        if identity is not None:
             if stamps:
                 with self.guard("stamp"):
-                    edits += self._stamper.sets(turn.identity, request.headers, request.host)
+                    edits += self._stamper.sets(identity, request, call_id)
+                    members = self._stamper.members(identity, request)
             with self.guard("candidates"):
-                self._watch_headers(turn.request, turn.identity)
+                self._watch_headers(request, identity)
         entry = Entry(
-            id=self._new_id("call"),
+            id=call_id,
             request=request,
             call=turn.call,
-            identity=turn.identity,
-            provider=self._stamper.upstream(request.host).provider,
-            edits=tuple(edits),
+            identity=identity,
+            provider=self._stamper.upstreams.of(request).provider,
+            edits=(*edits, *(Edit(f"body:{name}", value) for name, value in members)),
             timing=Timing(started=now),
         )
         self._record(entry)
-        return Begun(edits, OpenCall(turn, entry, edits))
+        body = with_members(request.body, members) if members else None
+        return Begun(edits, OpenCall(turn, entry, edits), body)
 
     def _watch_headers(self, request: Request, identity: Identity) -> None:
         """Name the headers that would have told the session which had to be found by history."""
@@ -139,7 +146,7 @@ class Desk:
                 call.reader = self.switchboard.reply_reader(call.turn, headers)
             except bodies.BadEncoding as error:
                 self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
-        return stamp.returned(call.turn.identity) if call.turn.identity else []
+        return returned(call.turn.identity) if call.turn.identity else []
 
     def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
         """Read the next bytes of a reply; a reply that cannot be read is not read further."""

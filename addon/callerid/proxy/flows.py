@@ -8,7 +8,7 @@ from mitmproxy import http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from callerid.scopes import Scopes
-from callerid.stamp import Edit
+from callerid.stamp.stamper import Edit
 from callerid.turn import Client, HeaderList, Identity, Request
 
 STAMPED = "callerid.stamped"  # in a flow's metadata: the headers that we set, for replays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple, TypeVar, get_args
+from typing import Annotated, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -15,6 +15,9 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 class BadSetting(ValueError):
     """A setting or table that cannot be used; the message says what, where and what is allowed."""
+
+
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,11 +61,18 @@ def _explain(complaint: str, value: object, shape: type[msgspec.Struct]) -> str:
         return f"{name} is not a setting; there are {known}"
     if not spot.name or "missing required" in what:
         return f"{spot.name or 'the file'}: {what}"
-    meaning = next((meta.description for meta in _metas(spot.type) if meta.description), "")
+    meaning = _meaning(spot.type)
     if not meaning:
         return f"{spot.name} = {_shown(spot.value)}, but {what}"
     default = "" if spot.default is msgspec.NODEFAULT else f" (default {_shown(spot.default)})"
     return f"{spot.name} = {_shown(spot.value)}, but it is {meaning}{default}"
+
+
+def _meaning(shape: object) -> str:
+    """What a value should be, in words; "" where its type does not say."""
+    if get_origin(shape) is Literal:
+        return "one of " + ", ".join(map(str, get_args(shape)))
+    return next((meta.description for meta in _metas(shape) if meta.description), "")
 
 
 def _shown(value: object) -> str:

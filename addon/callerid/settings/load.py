@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from callerid.settings.tables import (
     EnvironmentTable,
     ProfileTable,
     ProviderTable,
+    UpstreamRow,
 )
 from callerid.settings.values import Settings
 
@@ -42,7 +44,8 @@ def load(path: str = "") -> Configuration:
         read(_table(tables.profiles, "profiles", beside), ProfileTable),
         read(_table(tables.credentials, "credentials", beside), CredentialTable),
     )
-    _check_profiles(configuration.profiles, _table(tables.profiles, "profiles", beside))
+    _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
+    _check_upstreams(settings.stamp.upstreams, configuration.profiles, f"{path}: stamp.upstreams")
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
     for row in configuration.credentials.renewed:
         _check_pattern(
@@ -60,11 +63,22 @@ def _table(name: str, shipped: str, beside: Path) -> Path:
     return beside / Path(name).expanduser() if name else files.CONFIG / f"{shipped}.yaml"
 
 
-def _check_profiles(table: ProfileTable, path: Path) -> None:
-    for index, row in enumerate(table.upstreams):
+def _check_profiles(table: ProfileTable, where: str) -> None:
+    _check_upstreams(table.upstreams, table, f"{where}: upstreams")
+    for name, profile in table.profiles.items():
+        parts = [rule.part for rule in profile.set]
+        if "parent" in parts and "session" in parts[parts.index("parent") :]:
+            raise BadSetting(
+                f"{where}: profiles.{name}.set has the parent before the session, but the session "
+                "comes first: LiteLLM takes the first header that ends in -session-id"
+            )
+
+
+def _check_upstreams(rows: Iterable[UpstreamRow], table: ProfileTable, where: str) -> None:
+    for index, row in enumerate(rows):
         if row.profile not in table.profiles:
             raise BadSetting(
-                f"{path}: upstreams[{index}].profile = {row.profile!r}, but it is one of "
+                f"{where}[{index}].profile = {row.profile!r}, but it is one of "
                 + ", ".join(table.profiles)
             )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from callerid.settings.checked import Strict
+from callerid.settings.checked import Port, Strict
 from callerid.turn import Kind
 
 
@@ -74,33 +74,57 @@ class ProviderTable(Strict, frozen=True):
     providers: tuple[ProviderRow, ...]
 
 
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]*$", description="a header's name")]
+Part = Literal[
+    "session", "parent", "root", "child", "path", "agent", "agent_name", "name", "client", "kind",
+    "final", "is_subagent", "traceparent", "baggage",
+]  # fmt: skip
+Longest = Annotated[int, Meta(ge=1, description="a number of characters")]
+
+
 class HeaderRule(Strict, frozen=True):
-    """A header to set, and the part of the identity that it carries."""
+    """A header to set, and the part of the identity that it carries.
+
+    A value of more than `most` characters is not sent: cut off, it would be another id.
+    """
 
     header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$", description="a header's name")]
-    part: Annotated[
-        str,
-        Meta(
-            pattern="^(session|parent|root|agent|kind)$",
-            description="one of session, parent, root, agent, kind",
-        ),
-    ]
+    part: Part
+    most: Longest = 256
+
+
+class BodyRule(Strict, frozen=True):
+    """A member to add to a JSON body that has none of its name."""
+
+    member: str
+    part: Part
+    most: Longest = 256
 
 
 class Profile(Strict, frozen=True):
-    """Which identity headers one kind of upstream wants."""
+    """Which identity headers one kind of upstream wants.
+
+    `gate` is a header without which nothing is set; what `keep` names is neither stripped nor
+    written over.
+    """
 
     source: str
     set: tuple[HeaderRule, ...] = ()
+    body: tuple[BodyRule, ...] = ()
     strip: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    gate: HeaderName = ""
     override: bool = False
 
 
 class UpstreamRow(Strict, frozen=True):
-    """Which profile an upstream gets."""
+    """Which profile an upstream gets; it fits where all that it names fits."""
 
     profile: str
     hosts: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    paths: tuple[str, ...] = ()
+    header: HeaderName = ""
     provider: str = ""
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from callerid.settings.checked import Strict
+from callerid.settings.checked import Port, Strict
+from callerid.settings.tables import UpstreamRow
 
 Share = Annotated[float, Meta(ge=0, le=1, description="a share between 0 and 1")]
 Seconds = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
@@ -14,7 +15,6 @@ Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
 Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Switch = Annotated[bool, Meta(description="true or false")]
 Phrases = Annotated[tuple[str, ...], Meta(description="a list of texts")]
-Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
@@ -36,6 +36,8 @@ class StampSettings(Strict, frozen=True):
     """What is written on requests and responses."""
 
     enabled: Switch = True
+    upstreams: Annotated[tuple[UpstreamRow, ...], Meta(description="a list of rows")] = ()
+    final: Switch = False
     return_ids: Switch = True
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from callerid import credentials
-from callerid.stamp import Edit
+from callerid.stamp.stamper import Edit
 from callerid.turn import (
     Call,
     Identity,

@@ -1,0 +1,1 @@
+"""What is written on a request: decided here, and made in one last step elsewhere."""

@@ -25,6 +25,7 @@ class Declared(msgspec.Struct, frozen=True):
 
     `session` names the chain, `run` the whole run. `relation` is how the session came from its
     parent. `is_subagent` says that the call is not the main agent's, though it may not say whose.
+    `is_of_agent` says that it is an agent's own way of saying so, not a gateway's.
     `place` is where the session (or the run) was found, and `because` the rung that this makes.
     `kind` and `is_final` are None where nothing was said.
     """
@@ -34,6 +35,7 @@ class Declared(msgspec.Struct, frozen=True):
     parent: str = ""
     relation: Relation | None = None
     is_subagent: bool = False
+    is_of_agent: bool = False
     agent: str = ""
     agent_name: str = ""
     client_name: str = ""
@@ -121,6 +123,7 @@ class Declarations:
                         parent=parent,
                         relation=relation,
                         is_subagent=bool(values.first(row.subagent)),
+                        is_of_agent=bool(row.user_agent),
                         place=(session_place or run_place).partition(":")[2].partition("~")[0],
                         because=because,
                     )

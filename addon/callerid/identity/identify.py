@@ -93,34 +93,61 @@ def _declared_newcomer(question: Question, new_id: str, evidence: str) -> Match:
     return Match(said.because, 1.0, evidence, new_id=new_id)
 
 
-def _in_declared_run(question: Question) -> Match:
+def _in_declared_run(question: Question) -> Match | None:
     """The id names the run: history decides which of its chains the call belongs to."""
-    said = question.declared
-    chains = question.chains_of_run(said.run)
+    said, step = question.declared, question.step
     where = f"{said.place} names the run {said.run}"
-    step, alike = question.step, None
-    main = next((chain for chain in chains if chain.id == said.run), chains[0] if chains else None)
-    if said.is_subagent:  # it may have the history of the main agent, and is still another chain
-        chains = [chain for chain in chains if chain is not main]
-    if step and step.point.session in chains and step.way is not Way.FORK:
+    main = question.main_of_run
+    if step and step.way is not Way.FORK and _may_be(step.point.session, question, main):
         return _continues(question, step.point.session, 0.99, f"{where}; {_reached(step)}")
-    if chains and question.kind is Kind.MAIN:
-        alike = question.alike
-    if alike and alike.session in chains and alike.is_newest:
+    alike = question.alike if question.kind is Kind.MAIN else None
+    if alike and alike.is_newest and _may_be(alike.session, question, main):
         return _continues(question, alike.session, 0.95, f"{where}; {alike.how}")
-    if main is None:
+    if main is None and not said.is_subagent:
         if step and step.way is not Way.FORK and not step.point.session.has_declared_id:
             return _continues(question, step.point.session, 0.95, f"{where}; {_reached(step)}")
         return _declared_newcomer(question, said.run, f"{where}, not heard of before")
-    is_main_agent = main.head is None or main.agent_id == question.agent.id
-    is_main_agent = is_main_agent and not said.is_subagent
-    if question.kind is not Kind.MAIN or is_main_agent:
+    if main is not None and (question.kind is not Kind.MAIN or _is_main_again(question, main)):
         return _continues(question, main, 0.9, f"{where}; this is its main agent")
-    if step and step.point.session in chains:
+    if step and step.point.session.run == said.run:
         return _forks(question, step, f"{where}; {_reached(step)}")
-    sender = question.errand.session if question.errand else main
+    return _joins_run(question, main, where)
+
+
+def _may_be(session: Session, question: Question, main: Session | None) -> bool:
+    """Whether a session is one of the declared run that this call may go on with.
+
+    A sub-agent's call may have the history of the main agent, and is still another chain.
+    """
+    said = question.declared
+    return session.run == said.run and not (said.is_subagent and session is main)
+
+
+def _is_main_again(question: Question, main: Session) -> bool:
+    """Whether the main agent of a run speaks, though not a word of its history is known.
+
+    Agents rewrite their histories, and one program has one main agent. A gateway's run may hold
+    many conversations of one agent: there an opening is the opening of another one.
+    """
+    if question.declared.is_subagent:
+        return False
+    if main.head is None:
+        return True
+    is_opening = not question.history.model_units()
+    if is_opening and not question.declared.is_of_agent:
+        return False
+    return main.agent_id == question.agent.id
+
+
+def _joins_run(question: Question, main: Session | None, where: str) -> Match:
+    """A new chain in a run: another agent's, or another conversation of the same one."""
+    said = question.declared
+    sender = question.errand.session.id if question.errand else main.id if main else said.run
+    is_same_agent = main is not None and main.agent_id == question.agent.id
+    if is_same_agent and question.errand is None and not said.is_subagent:
+        return Match(said.because, 0.8, f"{where}; another conversation of its agent opens")
     evidence = f"{where}; another agent with a history of its own"
-    return Match(said.because, 0.9, evidence, None, None, None, sender.id, Relation.SUBAGENT)
+    return Match(said.because, 0.9, evidence, None, None, None, sender, Relation.SUBAGENT)
 
 
 def by_response_id(question: Question) -> Match | None:
@@ -146,7 +173,7 @@ def by_history(question: Question) -> Match | None:
         return None
     if step.way in (Way.FORK, Way.GROWN) and question.alike and question.alike.at > step.at:
         return None  # something in the middle was rewritten; what came after it is known
-    if step.way is Way.FORK:
+    if step.way is Way.FORK and question.kind is Kind.MAIN:
         return _forks(question, step, _reached(step))
     confidence = RIVALLED if step.rivals else _CONFIDENCE[step.way]
     because = Because.RETRY if step.way in (Way.RETRY, Way.AGAIN) else Because.HISTORY
@@ -262,7 +289,7 @@ def _reached(step: Step) -> str:
     return evidence + (f"; {step.rivals} more fit as well" if step.rivals else "")
 
 
-_CONFIDENCE = {Way.RETRY: 0.95, Way.ON: 0.99, Way.AGAIN: 0.9, Way.GROWN: 0.85}
+_CONFIDENCE = {Way.RETRY: 0.95, Way.ON: 0.99, Way.AGAIN: 0.9, Way.GROWN: 0.85, Way.FORK: 0.8}
 _WAYS = {
     Way.RETRY: "the same call again, which failed in",
     Way.ON: "it goes on from the newest reply of",

@@ -86,8 +86,7 @@ class Memory:
     `points` finds moments by the link of their history, `units` sessions by what their model
     said, `replies` by a sketch of their newest reply, `errands` by a sketch of what their model
     gave to a tool, `responses` replies and `tool_ids` tool calls by the provider's id, `declared`
-    by (scope, declared id), `runs` all sessions of one (scope, declared run), `companies` those
-    of only side calls by (connection, kind).
+    by (scope, declared id), `companies` those of only side calls by (scope, connection, kind).
     """
 
     def __init__(self, max_sessions: int, ttl_seconds: float) -> None:
@@ -100,8 +99,7 @@ class Memory:
         self.responses: Index[tuple[str, str], Point] = Index()
         self.tool_ids: Index[tuple[str, str], Session] = Index()
         self.declared: Index[tuple[str, str], Session] = Index()
-        self.runs: Index[tuple[str, str], Session] = Index()
-        self.companies: Index[tuple[str, str], Session] = Index()
+        self.companies: Index[tuple[str, str, str], Session] = Index()
         self.openings = Openings()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
@@ -138,6 +136,6 @@ class Memory:
         del self._sessions[session.id]
         for index in (
             self.points, self.units, self.replies, self.errands, self.responses, self.tool_ids,
-            self.declared, self.runs, self.companies,
+            self.declared, self.companies,
         ):  # fmt: skip
             index.forget(session)

@@ -114,12 +114,12 @@ class Question:
         return [self.plain(text) for text in quotes.opening_texts(self.call.messages)]
 
     @property
-    def company(self) -> tuple[str, str] | None:
+    def company(self) -> tuple[str, str, str] | None:
         """By what calls are found that stand in no conversation, as this one; None if it does."""
         is_alone = self.kind is Kind.EMBEDDING or not self.call.messages
         if self.kind is Kind.MAIN or not is_alone or not self.client.connection:
             return None
-        return self.client.connection, self.kind
+        return self.client.scope, self.client.connection, self.kind
 
     def session_declared(self, id: str) -> Session | None:
         """The session that a declared id names: by a name of the client's own, or by ours."""
@@ -130,9 +130,10 @@ class Question:
         is_ours = known is not None and known.scope == self.client.scope
         return known if is_ours or self.settings.trust_ids_across_credentials else None
 
-    def chains_of_run(self, run: str) -> list[Session]:
-        """The sessions of a declared run, the oldest first."""
-        return self.memory.runs.get((self.declared_scope, run))
+    @cached_property
+    def main_of_run(self) -> Session | None:
+        """The session of the main agent of the declared run: it goes by the run's own id."""
+        return self.session_declared(self.declared.run)
 
     @property
     def declared_scope(self) -> str:

@@ -51,7 +51,10 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
         _hear(session, history, before, memory)
         _notice_search(session, history, before)
     depth = len(history.units) + (before.depth if before and before.link == history.start else 0)
-    point = Point(session, history.end, depth, before, is_reply=False)
+    goes_on = before is not None and (
+        before.link == history.start or before.link in history.links or bool(history.model_units())
+    )
+    point = Point(session, history.end, depth, before, is_reply=False, goes_on=goes_on)
     if before is not None:
         before.next = point
         if before.is_reply and before.before is not None:

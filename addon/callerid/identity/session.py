@@ -19,7 +19,8 @@ class State(Enum):
 class Point:
     """A moment by which a history is recognised: the end of a call, or of a reply to it.
 
-    `said` says that the prefix holds something a model said in this session. `turn` is how many
+    `said` says that the prefix holds something a model said in this session, as far as `goes_on`
+    says that the prefix of `before` is part of it. `turn` is how many
     of the session's model units lie before it, and `depth` how many units in all. `next` is the
     call that went on from here, `before` the point that this one went on from.
     """
@@ -28,14 +29,15 @@ class Point:
                  "session", "state", "turn")  # fmt: skip
 
     def __init__(
-        self, session: Session, link: Link, depth: int, before: Point | None, *, is_reply: bool
-    ) -> None:
+        self, session: Session, link: Link, depth: int, before: Point | None, *, is_reply: bool,
+        goes_on: bool = True,
+    ) -> None:  # fmt: skip
         self.session = session
         self.link = link
         self.depth = depth
         self.before = before
         self.is_reply = is_reply
-        self.said: bool = is_reply or (before is not None and before.said)
+        self.said: bool = is_reply or (goes_on and before is not None and before.said)
         self.state = State.ANSWERED if is_reply else State.IN_FLIGHT
         self.next: Point | None = None
         self.agent_id = ""
@@ -57,12 +59,13 @@ class Session:
     this reply has words. `errands` are the newest texts that its model gave to tools. `messages`
     is how many messages of people and models the newest history has, with its reply. `head` is
     the newest point, `asked` the digest of what was asked last. `is_searched` says that the client
-    asks calls again that were answered and gone on from: it looks for other ways on.
+    asks calls again that were answered and gone on from: it looks for other ways on. `run` is the
+    id of the run that the client declares.
     """
 
     __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
                  "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
-                 "relation", "root_id", "said", "scope", "seen", "tail")  # fmt: skip
+                 "relation", "root_id", "run", "said", "scope", "seen", "tail")  # fmt: skip
 
     def __init__(self, id: str, client: Client, now: float) -> None:
         self.id = id
@@ -70,6 +73,7 @@ class Session:
         self.client = client
         self.seen = now
         self.root_id = id
+        self.run = ""
         self.parent_id = ""
         self.relation: Relation | None = None
         self.agent_id = ""

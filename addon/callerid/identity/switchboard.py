@@ -6,6 +6,7 @@ Time and chance come in as arguments; nothing here waits, writes or logs.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -25,6 +26,7 @@ from callerid.wire.parse import ReplyReader
 
 NewId = Callable[[str], str]  # a prefix in, an id out: sess_4f...
 MAX_DEPTH = 16  # of a tree of sessions; nobody nests sub-agents so deeply
+OWNERS_PER_SESSION = 4  # declared ids whose owner is remembered, for each session that may live
 MAX_ID = 255  # Bifrost takes no longer ids
 
 
@@ -57,6 +59,7 @@ class Switchboard:
         self.agents = Agents()
         self.reader = MessageReader(canonical.injected_pattern(tags))
         self.on_match: Callable[[Question, Match], None] | None = None
+        self._owners: OrderedDict[str, str] = OrderedDict()  # the scope that a declared id is of
         self._declarations = Declarations(configuration.clients)
         self._new_id = new_id
 
@@ -124,7 +127,8 @@ class Switchboard:
     def _identity(self, question: Question, match: Match) -> Identity:
         session, declared = match.session, question.declared
         parent_id = session.parent_id if session else match.parent_id
-        id = session.id if session else self._free_id(match.new_id, question.client)
+        id = session.id if session else self._own_id(match.new_id, question.client)
+        id = id or self._new_id("sess")
         parent = self.memory.get(parent_id)
         above = session.root_id if session else parent.root_id if parent else parent_id
         return Identity(
@@ -152,12 +156,19 @@ class Switchboard:
             parent_id = parent.parent_id if parent else ""
         return found[::-1]
 
-    def _free_id(self, wanted: str, client: Client) -> str:
-        """The id wanted, if no other customer has it; a new one where none is wanted."""
+    def _own_id(self, wanted: str, client: Client) -> str:
+        """A declared id as ours: with a mark where another customer had it first.
+
+        Who had it first is remembered for longer than the session, or ids would change hands.
+        """
         if not wanted:
-            return self._new_id("sess")
-        taken = self.memory.get(wanted)
-        if taken is None or taken.scope == client.scope:
+            return ""
+        known = self.memory.get(wanted)
+        owner = self._owners.setdefault(wanted, known.scope if known else client.scope)
+        self._owners.move_to_end(wanted)
+        if len(self._owners) > OWNERS_PER_SESSION * self.memory.max_sessions:
+            self._owners.popitem(last=False)
+        if owner == client.scope:
             return wanted
         return f"{wanted[: MAX_ID - 9]}-{re.sub('[^A-Za-z0-9]', '', client.scope)[:8] or 'anyone'}"
 
@@ -193,11 +204,10 @@ class Switchboard:
     def _name(self, session: Session, question: Question) -> None:
         """Let the ids that the client declared find the session from now on."""
         declared: Declared = question.declared
-        scope = question.declared_scope
-        name = declared.session or (declared.run if session.id == declared.run else "")
+        is_main_of_run = session.id == self._own_id(declared.run, question.client)
+        name = declared.session or (declared.run if is_main_of_run else "")
         if name:
-            self.memory.declared.add(session, (scope, name), session)
-        if declared.run:
-            self.memory.runs.add(session, (scope, declared.run), session)
+            self.memory.declared.add(session, (question.declared_scope, name), session)
+        session.run = declared.run or session.run
         if name or declared.run:
             session.has_declared_id = True

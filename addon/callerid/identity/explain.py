@@ -73,6 +73,10 @@ def _likeness(question: Question) -> str:
     return f"live sessions with the same words, from {question.settings.fuzzy_threshold} alike"
 
 
+def _errand(question: Question) -> str:
+    return "the newest words, for an errand that the model gave to a tool just before them"
+
+
 def _opening(question: Question) -> str:
     other = "side calls" if question.kind is Kind.MAIN else "conversations"
     return f"{other} of the last minutes that share the first words"
@@ -89,6 +93,7 @@ def _new(question: Question) -> str:
 _RUNGS: tuple[tuple[str, Callable[[Question], Match | None], Callable[[Question], str]], ...] = (
     ("header, body", rungs.by_declaration, _declared),
     ("response_id", rungs.by_response_id, _response_id),
+    ("errand", rungs.by_errand, _errand),
     ("history, retry", rungs.by_history, _history),
     ("compaction", rungs.by_compaction, _compaction),
     ("likeness", rungs.by_likeness, _likeness),

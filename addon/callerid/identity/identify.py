@@ -38,6 +38,7 @@ def identify(question: Question) -> Match:
     match = (
         by_declaration(question)
         or by_response_id(question)
+        or by_errand(question)
         or by_history(question)
         or by_compaction(question)
         or by_likeness(question)
@@ -126,8 +127,8 @@ def _in_declared_run(question: Question) -> Match:
 def by_response_id(question: Question) -> Match | None:
     """The call names the reply that it goes on from."""
     point = question.answered
-    if point is None:
-        return None
+    if point is None or (point.depth == 0 and question.step is not None):
+        return None  # the reply to a warming-up says less than a history does
     evidence = f"it goes on from the reply {question.call.previous_response_id}"
     step = question.step
     if step and step.point.session is point.session and step.way in (Way.RETRY, Way.AGAIN):
@@ -139,6 +140,17 @@ def by_response_id(question: Question) -> Match | None:
                  Relation.FORK)  # fmt: skip
 
 
+def by_errand(question: Question) -> Match | None:
+    """A live session's history, and then an errand that its model has just given: a sub-agent."""
+    step = question.step
+    if step is None or step.at == len(question.history.units) or not question.handed_on:
+        return None
+    sender = step.point.session.id
+    evidence = f"it has the history of {sender}, and then an errand that this one gave to a tool"
+    evidence += f": {question.handed_on[:30]!r}"
+    return Match(Because.HISTORY, 0.9, evidence, None, None, None, sender, Relation.SUBAGENT)
+
+
 def by_history(question: Question) -> Match | None:
     """The history goes on from where a live session stands, or leaves one at an earlier point."""
     step = question.step
@@ -146,7 +158,7 @@ def by_history(question: Question) -> Match | None:
         return None
     if step.way in (Way.FORK, Way.GROWN) and question.alike and question.alike.at > step.at:
         return None  # something in the middle was rewritten; what came after it is known
-    if step.way is Way.FORK:
+    if step.way is Way.FORK and question.kind is Kind.MAIN:  # what is asked beside begins nothing
         return _forks(question, step, _reached(step))
     confidence = RIVALLED if step.rivals else _CONFIDENCE[step.way]
     because = Because.RETRY if step.way in (Way.RETRY, Way.AGAIN) else Because.HISTORY
@@ -154,11 +166,19 @@ def by_history(question: Question) -> Match | None:
 
 
 def by_compaction(question: Question) -> Match | None:
-    """The same agent opens with what a reply of ours said: a summary of what went before."""
+    """The same agent opens with what a reply of ours said: a summary of what went before.
+
+    Or a call that asks for the summary tells the conversation as one text, whoever writes it.
+    """
     quote = question.summary
-    if quote is None or quote.session.agent_id != question.agent.id or quote.session.calls < 2:
+    if quote is None or quote.session.calls < 2:
         return None
-    evidence = f"it opens with a summary that {quote.session.id} wrote ({quote.what})"
+    if question.kind is Kind.COMPACTION:
+        evidence = f"it retells {quote.session.id}, to sum it up ({quote.what})"
+    elif quote.session.agent_id == question.agent.id:
+        evidence = f"it opens with a summary that {quote.session.id} wrote ({quote.what})"
+    else:
+        return None
     return Match(Because.COMPACTION, 0.9, evidence, quote.session, before=quote.session.head)
 
 
@@ -173,7 +193,7 @@ def by_likeness(question: Question) -> Match | None:
     confidence = RIVALLED if alike.rivals else round(0.95 * alike.score, 2)
     session, history = alike.session, question.history
     is_again = bool(history.units) and session.asked == history.units[-1].digest
-    if alike.is_newest or is_again:
+    if alike.is_newest or is_again or question.kind is not Kind.MAIN:
         again = session.newest_call if is_again and not alike.is_newest else None
         return Match(Because.LIKENESS, confidence, evidence, session, session.head, again)
     evidence += ", which has gone on from there"
@@ -262,7 +282,7 @@ def _reached(step: Step) -> str:
     return evidence + (f"; {step.rivals} more fit as well" if step.rivals else "")
 
 
-_CONFIDENCE = {Way.RETRY: 0.95, Way.ON: 0.99, Way.AGAIN: 0.9, Way.GROWN: 0.85}
+_CONFIDENCE = {Way.RETRY: 0.95, Way.ON: 0.99, Way.AGAIN: 0.9, Way.GROWN: 0.85, Way.FORK: 0.9}
 _WAYS = {
     Way.RETRY: "the same call again, which failed in",
     Way.ON: "it goes on from the newest reply of",

@@ -49,7 +49,7 @@ def install(agent: Agent, version: str) -> Path:
     half = folder.with_name(folder.name + ".half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    _npm("install", "--silent", "--no-fund", "--no-audit", "--prefix", str(half), named)
+    _npm("install", "--loglevel=error", "--no-fund", "--no-audit", "--prefix", str(half), named)
     shutil.rmtree(folder, ignore_errors=True)
     half.rename(folder)
     if found := program(agent, version):
@@ -63,7 +63,11 @@ def newest(agent: Agent) -> str:
 
 
 def _npm(*words: str) -> str:
-    done = subprocess.run(["npm", *words], capture_output=True, text=True, check=False)
+    if not shutil.which("npm"):
+        raise CannotInstall(f"npm is not there, which could {words[0]} {words[-1]}")
+    command = ["npm", *words, "--fetch-retries", "1"]  # without a network it soon says so
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CannotInstall(f"npm {words[0]} {words[-1]}: {done.stderr.strip()[-400:]}")
+        said = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        raise CannotInstall(f"npm {words[0]} {words[-1]}: {'; '.join(said[:2]) or 'it failed'}")
     return done.stdout

@@ -19,6 +19,7 @@ class Row(NamedTuple):
     """One scenario of one agent: what is wrong with ids, and without them."""
 
     agent: str
+    version: str
     scenario: str
     calls: int
     troubles: list[str]
@@ -37,6 +38,7 @@ def rows(agent: Agent, names: Iterable[str], judged: Judged) -> list[Row]:
     return [
         Row(
             agent.name,
+            agent.version,
             name,
             judged.calls[name],
             judged.troubles.get(name, []),
@@ -55,9 +57,14 @@ def table(found: Iterable[Row]) -> Table:
     drawn.add_column("calls", justify="right")
     for aspect in ASPECTS:
         drawn.add_column(aspect)
+    before = ""
     for row in found:
+        agent = f"{row.agent} {row.version}"
+        if before and agent != before:
+            drawn.add_section()
         cells = (f"{_with(row, aspect)} / {_without(row, aspect)}" for aspect in ASPECTS)
-        drawn.add_row(row.agent, row.scenario, str(row.calls), *cells)
+        drawn.add_row(agent * (agent != before), row.scenario, str(row.calls), *cells)
+        before = agent
     return drawn
 
 

@@ -13,12 +13,13 @@ from rich.console import Console
 from lab.compliance import namespace
 from lab.compliance.agent import Agent
 from lab.compliance.agents import AGENTS, QUICK
-from lab.compliance.install import CannotInstall, install, newest
+from lab.compliance.install import AT_MOST, CannotInstall, install, newest
 from lab.compliance.judge import judge
 from lab.compliance.play import Played, play
 from lab.compliance.report import Row, notes, rows, table
 from lab.compliance.wirenames import changes, wire_names
 
+_QUICK_SECONDS = 120.0  # for installing one agent, where somebody waits for all the checks
 _WIDTH = 130  # where the output is no terminal
 
 
@@ -31,7 +32,8 @@ def main() -> int:
         print(f"compliance: skipped: {trouble}")
         return 0
     try:
-        versions = _install(_agents(options.agent), asks_newest=options.latest)
+        seconds = _QUICK_SECONDS if options.quick else AT_MOST
+        versions = _install(_agents(options.agent), seconds, asks_newest=options.latest)
     except CannotInstall as error:
         print(f"compliance: skipped: {error}")
         return 0
@@ -47,14 +49,14 @@ def _cannot(way: tuple[str, ...]) -> str:
     return ""
 
 
-def _install(agents: list[Agent], *, asks_newest: bool) -> list[str]:
+def _install(agents: list[Agent], seconds: float, *, asks_newest: bool) -> list[str]:
     """Install what is to be played, pinned and newest; the newest as words for `--newest`."""
     words: list[str] = []
     for agent in agents:
-        install(agent, agent.version)
+        install(agent, agent.version, seconds)
         if asks_newest:
             version = newest(agent)
-            install(agent, version)
+            install(agent, version, seconds)
             words += ["--newest", f"{agent.name}={version}"]
     return words
 

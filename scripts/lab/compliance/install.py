@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.compliance.agent import Agent
 
+AT_MOST = 1800.0  # seconds for one agent, the largest of which has about 500 MB
 _MACHINES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -39,7 +40,7 @@ def program(agent: Agent, version: str) -> Path | None:
     return next(iter(sorted(folder.glob(agent.program.format(system=_system())))), None)
 
 
-def install(agent: Agent, version: str) -> Path:
+def install(agent: Agent, version: str, seconds: float = AT_MOST) -> Path:
     """The program of that version, installed now if it is not; raises CannotInstall."""
     if found := program(agent, version):
         return found
@@ -49,7 +50,8 @@ def install(agent: Agent, version: str) -> Path:
     half = folder.with_name(folder.name + ".half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    _npm("install", "--loglevel=error", "--no-fund", "--no-audit", "--prefix", str(half), named)
+    options = ("--loglevel=error", "--no-fund", "--no-audit", "--prefix", str(half))
+    _npm("install", *options, named, seconds=seconds)
     shutil.rmtree(folder, ignore_errors=True)
     half.rename(folder)
     if found := program(agent, version):
@@ -59,14 +61,17 @@ def install(agent: Agent, version: str) -> Path:
 
 def newest(agent: Agent) -> str:
     """The newest version that the registry has; raises CannotInstall."""
-    return _npm("view", package(agent), "version").strip()
+    return _npm("view", package(agent), "version", seconds=AT_MOST).strip()
 
 
-def _npm(*words: str) -> str:
+def _npm(*words: str, seconds: float) -> str:
     if not shutil.which("npm"):
         raise CannotInstall(f"npm is not there, which could {words[0]} {words[-1]}")
     command = ["npm", *words, "--fetch-retries", "1"]  # without a network it soon says so
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise CannotInstall(f"npm {words[0]} {words[-1]} took {seconds:.0f} s") from None
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "error" in line.lower()]
         raise CannotInstall(f"npm {words[0]} {words[-1]}: {'; '.join(said[:2]) or 'it failed'}")

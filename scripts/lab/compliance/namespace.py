@@ -14,14 +14,23 @@ _LOOPBACK = ("ip", "link", "set", "lo", "up")
 
 
 def is_inside() -> bool:
-    """Whether this process runs in such a namespace, and nothing but loopback is there."""
-    return bool(os.environ.get(_INSIDE)) and not _interfaces_but_loopback()
+    """Whether this process was started in such a namespace; raises RuntimeError where it leaks."""
+    if _INSIDE not in os.environ:
+        return False
+    if out := routes_out():
+        raise RuntimeError(f"expected a namespace with nothing but loopback, found routes: {out}")
+    return True
 
 
-def _interfaces_but_loopback() -> list[str]:
-    lines = Path("/proc/net/dev").read_text().splitlines()[2:]
-    names = [line.partition(":")[0].strip() for line in lines]
-    return [name for name in names if name != "lo"]
+def routes_out() -> set[str]:
+    """The interfaces but loopback over which packets could leave."""
+    fourth = Path("/proc/net/route").read_text().splitlines()[1:]
+    ways = {line.split()[0] for line in fourth}
+    sixth = Path("/proc/net/ipv6_route")  # is not there where IPv6 is not
+    ways |= (
+        {line.split()[-1] for line in sixth.read_text().splitlines()} if sixth.exists() else set()
+    )
+    return ways - {"lo"}
 
 
 def way_in() -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def _members(path: str, value: Any) -> Iterator[str]:
             yield from _members(f"{path}[]", item)
     if not isinstance(value, dict):
         return
-    path = path if path.endswith(" ") else f"{path}."
+    path = path if path.endswith((" ", "#")) else f"{path}."
     for name, inner in value.items():
         if not _NAME.fullmatch(name):
             continue

@@ -186,7 +186,32 @@ ITEMS: list[tuple[dict[str, Any], Role, tuple[Part, ...]]] = [
     ({"type": "item_reference", "id": "msg_1"}, Role.SYSTEM, ()),
     ({"type": "web_search_call", "action": {"query": "q"}}, Role.SYSTEM, ()),
     ({"type": "compaction_trigger"}, Role.SYSTEM, ()),
+    (
+        {
+            "type": "agent_message",
+            "content": [
+                {"type": "input_text", "text": "Task name: /root/ada"},
+                {"type": "encrypted_content", "encrypted_content": "Read the notes."},
+            ],
+        },
+        Role.USER,
+        (Text("Task name: /root/ada"), Text("Read the notes.")),
+    ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("members", "kind"),
+    [
+        ({"generate": False, "input": []}, Kind.PREWARM),
+        ({"generate": True}, Kind.MAIN),
+        ({"input": [HELLO, {"type": "compaction_trigger"}]}, Kind.COMPACTION),
+        ({"input": [{"type": "compaction_trigger"}, HELLO]}, Kind.MAIN),
+        ({"input": [text("compaction_trigger") | {"role": "user"}]}, Kind.MAIN),
+    ],
+)
+def test_the_api_has_words_for_some_kinds_of_call(members: dict[str, Any], kind: Kind) -> None:
+    assert read(**members).kind is kind
 
 
 @pytest.mark.parametrize(("item", "role", "expected"), ITEMS)

@@ -67,6 +67,7 @@ class Agents:
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Agent] = OrderedDict()
+        self._by_id: dict[str, Agent] = {}
         self._sketches: dict[int, list[Agent]] = {}
         self._prompts: dict[str, str] = {}
 
@@ -86,6 +87,10 @@ class Agents:
         self._known.move_to_end(key)
         return agent
 
+    def known(self, id: str) -> Agent | None:
+        """The agent with an id, if it is remembered."""
+        return self._by_id.get(id)
+
     def _steady(self, system: str) -> str:
         """Masking costs; the same prompt comes with nearly every call."""
         prompt = self._prompts.get(system)
@@ -100,10 +105,11 @@ class Agents:
         if agent not in self._known.values():
             for number in sketch.sketch(agent.prompt, 0):
                 self._sketches.setdefault(number, []).append(agent)
-        self._known[key] = agent
+        self._known[key] = self._by_id[agent.id] = agent
         if len(self._known) > MAX_AGENTS:
             _, gone = self._known.popitem(last=False)
             if gone not in self._known.values():
+                self._by_id.pop(gone.id, None)
                 for number in sketch.sketch(gone.prompt, 0):
                     self._sketches[number].remove(gone)
 

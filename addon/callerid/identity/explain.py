@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from callerid.identity import identify as rungs
-from callerid.identity.identify import Match
+from callerid.identity.declaration import by_declaration
+from callerid.identity.match import Match
 from callerid.identity.question import Question
 from callerid.turn import Kind, Role
 
@@ -73,6 +74,10 @@ def _likeness(question: Question) -> str:
     return f"live sessions with the same words, from {question.settings.fuzzy_threshold} alike"
 
 
+def _errand(question: Question) -> str:
+    return "the newest words, for an errand that the model gave to a tool just before them"
+
+
 def _opening(question: Question) -> str:
     other = "side calls" if question.kind is Kind.MAIN else "conversations"
     return f"{other} of the last minutes that share the first words"
@@ -87,8 +92,9 @@ def _new(question: Question) -> str:
 
 
 _RUNGS: tuple[tuple[str, Callable[[Question], Match | None], Callable[[Question], str]], ...] = (
-    ("header, body", rungs.by_declaration, _declared),
+    ("header, body", by_declaration, _declared),
     ("response_id", rungs.by_response_id, _response_id),
+    ("errand", rungs.by_errand, _errand),
     ("history, retry", rungs.by_history, _history),
     ("compaction", rungs.by_compaction, _compaction),
     ("likeness", rungs.by_likeness, _likeness),

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from callerid.identity import lineage
-from callerid.identity.lineage import Step, Way
+from callerid.identity.declaration import by_declaration
+from callerid.identity.lineage import Way
+from callerid.identity.match import CONFIDENCE, RIVALLED, Match, continues, forks, reached
 from callerid.identity.openings import first_words
 from callerid.identity.question import Question
-from callerid.identity.session import Point, Session
 from callerid.turn import Because, Kind, Relation
-
-RIVALLED = 0.6  # the confidence where another session fits just as well
-
-
-class Match(NamedTuple):
-    """What a rung found.
-
-    `session` is the session that goes on, None where a new one begins: then `new_id` is its id
-    ("" to mint one), and `parent_id` and `relation` say where it comes from. `before` is the point
-    that the call goes on from, `again` the earlier sending of the same call.
-    """
-
-    because: Because
-    confidence: float
-    evidence: str
-    session: Session | None = None
-    before: Point | None = None
-    again: Point | None = None
-    parent_id: str = ""
-    relation: Relation | None = None
-    new_id: str = ""
 
 
 def identify(question: Question) -> Match:
@@ -38,6 +16,7 @@ def identify(question: Question) -> Match:
     match = (
         by_declaration(question)
         or by_response_id(question)
+        or by_errand(question)
         or by_history(question)
         or by_compaction(question)
         or by_likeness(question)
@@ -48,113 +27,11 @@ def identify(question: Question) -> Match:
     return reset(question, match) or match
 
 
-def by_declaration(question: Question) -> Match | None:
-    """The client says which session it is, or in which run."""
-    if question.declared.session:
-        return _declared_session(question)
-    if question.declared.run:
-        return _in_declared_run(question)
-    return None
-
-
-def _declared_session(question: Question) -> Match:
-    said = question.declared
-    known = question.session_declared(said.session)
-    if known is not None:
-        return _continues(question, known, 1.0, f"{said.place} says so")
-    step = question.step
-    if step and step.way is not Way.FORK and not step.point.session.has_declared_id:
-        evidence = f"{said.place} now names the session that this history goes on from"
-        return _continues(question, step.point.session, 0.95, evidence)
-    evidence = f"{said.place} names a session not heard of before"
-    return _declared_newcomer(question, said.session, evidence)
-
-
-def _declared_newcomer(question: Question, new_id: str, evidence: str) -> Match:
-    said = question.declared
-    if said.parent:
-        known = question.session_declared(said.parent)
-        parent_id = known.id if known else said.parent
-        evidence += f"; its parent is declared: {parent_id}"
-        origin = question.step.point if question.step else None
-        before = origin if said.relation is Relation.FORK else None
-        return Match(said.because, 1.0, evidence, None, before, None, parent_id, said.relation,
-                     new_id)  # fmt: skip
-    origin = question.answered or (question.step.point if question.step else None)
-    if origin is not None:
-        evidence += f"; its history is that of {origin.session.id}"
-        return Match(said.because, 1.0, evidence, None, origin, None, origin.session.id,
-                     Relation.FORK, new_id)  # fmt: skip
-    if question.errand is not None:
-        sender = question.errand.session.id
-        evidence += f"; its opening is an errand that {sender} gave"
-        return Match(said.because, 1.0, evidence, None, None, None, sender, Relation.SUBAGENT,
-                     new_id)  # fmt: skip
-    return Match(said.because, 1.0, evidence, new_id=new_id)
-
-
-def _in_declared_run(question: Question) -> Match | None:
-    """The id names the run: history decides which of its chains the call belongs to."""
-    said, step = question.declared, question.step
-    where = f"{said.place} names the run {said.run}"
-    main = question.main_of_run
-    if step and step.way is not Way.FORK and _may_be(step.point.session, question, main):
-        return _continues(question, step.point.session, 0.99, f"{where}; {_reached(step)}")
-    alike = question.alike if question.kind is Kind.MAIN else None
-    if alike and alike.is_newest and _may_be(alike.session, question, main):
-        return _continues(question, alike.session, 0.95, f"{where}; {alike.how}")
-    if main is None and not said.is_subagent:
-        if step and step.way is not Way.FORK and not step.point.session.has_declared_id:
-            return _continues(question, step.point.session, 0.95, f"{where}; {_reached(step)}")
-        return _declared_newcomer(question, said.run, f"{where}, not heard of before")
-    if main is not None and (question.kind is not Kind.MAIN or _is_main_again(question, main)):
-        return _continues(question, main, 0.9, f"{where}; this is its main agent")
-    if step and step.point.session.run == said.run:
-        return _forks(question, step, f"{where}; {_reached(step)}")
-    return _joins_run(question, main, where)
-
-
-def _may_be(session: Session, question: Question, main: Session | None) -> bool:
-    """Whether a session is one of the declared run that this call may go on with.
-
-    A sub-agent's call may have the history of the main agent, and is still another chain.
-    """
-    said = question.declared
-    return session.run == said.run and not (said.is_subagent and session is main)
-
-
-def _is_main_again(question: Question, main: Session) -> bool:
-    """Whether the main agent of a run speaks, though not a word of its history is known.
-
-    Agents rewrite their histories, and one program has one main agent. A gateway's run may hold
-    many conversations of one agent: there an opening is the opening of another one.
-    """
-    if question.declared.is_subagent:
-        return False
-    if main.head is None:
-        return True
-    is_opening = not question.history.model_units()
-    if is_opening and not question.declared.is_of_agent:
-        return False
-    return main.agent_id == question.agent.id
-
-
-def _joins_run(question: Question, main: Session | None, where: str) -> Match:
-    """A new chain in a run: another agent's, or another conversation of the same one."""
-    said = question.declared
-    sender = question.errand.session.id if question.errand else main.id if main else said.run
-    is_same_agent = main is not None and main.agent_id == question.agent.id
-    if is_same_agent and question.errand is None and not said.is_subagent:
-        return Match(said.because, 0.8, f"{where}; another conversation of its agent opens")
-    evidence = f"{where}; another agent with a history of its own"
-    return Match(said.because, 0.9, evidence, None, None, None, sender, Relation.SUBAGENT)
-
-
 def by_response_id(question: Question) -> Match | None:
     """The call names the reply that it goes on from."""
     point = question.answered
-    if point is None:
-        return None
+    if point is None or (point.depth == 0 and question.step is not None):
+        return None  # the reply to a warming-up says less than a history does
     evidence = f"it goes on from the reply {question.call.previous_response_id}"
     step = question.step
     if step and step.point.session is point.session and step.way in (Way.RETRY, Way.AGAIN):
@@ -166,6 +43,17 @@ def by_response_id(question: Question) -> Match | None:
                  Relation.FORK)  # fmt: skip
 
 
+def by_errand(question: Question) -> Match | None:
+    """A live session's history, and then an errand that its model has just given: a sub-agent."""
+    step = question.step
+    if step is None or step.at == len(question.history.units) or not question.handed_on:
+        return None
+    sender = step.point.session.id
+    evidence = f"it has the history of {sender}, and then an errand that this one gave to a tool"
+    evidence += f": {question.handed_on[:30]!r}"
+    return Match(Because.HISTORY, 0.9, evidence, None, None, None, sender, Relation.SUBAGENT)
+
+
 def by_history(question: Question) -> Match | None:
     """The history goes on from where a live session stands, or leaves one at an earlier point."""
     step = question.step
@@ -173,19 +61,27 @@ def by_history(question: Question) -> Match | None:
         return None
     if step.way in (Way.FORK, Way.GROWN) and question.alike and question.alike.at > step.at:
         return None  # something in the middle was rewritten; what came after it is known
-    if step.way is Way.FORK and question.kind is Kind.MAIN:
-        return _forks(question, step, _reached(step))
-    confidence = RIVALLED if step.rivals else _CONFIDENCE[step.way]
+    if step.way is Way.FORK and question.kind is Kind.MAIN:  # what is asked beside begins nothing
+        return forks(question, step, reached(step))
+    confidence = RIVALLED if step.rivals else CONFIDENCE[step.way]
     because = Because.RETRY if step.way in (Way.RETRY, Way.AGAIN) else Because.HISTORY
-    return _continues(question, step.point.session, confidence, _reached(step), because)
+    return continues(question, step.point.session, confidence, reached(step), because)
 
 
 def by_compaction(question: Question) -> Match | None:
-    """The same agent opens with what a reply of ours said: a summary of what went before."""
+    """The same agent opens with what a reply of ours said: a summary of what went before.
+
+    Or a call that asks for the summary tells the conversation as one text, whoever writes it.
+    """
     quote = question.summary
-    if quote is None or quote.session.agent_id != question.agent.id or quote.session.calls < 2:
+    if quote is None or quote.session.calls < 2:
         return None
-    evidence = f"it opens with a summary that {quote.session.id} wrote ({quote.what})"
+    if question.kind is Kind.COMPACTION:
+        evidence = f"it retells {quote.session.id}, to sum it up ({quote.what})"
+    elif quote.session.agent_id == question.agent.id:
+        evidence = f"it opens with a summary that {quote.session.id} wrote ({quote.what})"
+    else:
+        return None
     return Match(Because.COMPACTION, 0.9, evidence, quote.session, before=quote.session.head)
 
 
@@ -200,7 +96,7 @@ def by_likeness(question: Question) -> Match | None:
     confidence = RIVALLED if alike.rivals else round(0.95 * alike.score, 2)
     session, history = alike.session, question.history
     is_again = bool(history.units) and session.asked == history.units[-1].digest
-    if alike.is_newest or is_again:
+    if alike.is_newest or is_again or question.kind is not Kind.MAIN:
         again = session.newest_call if is_again and not alike.is_newest else None
         return Match(Because.LIKENESS, confidence, evidence, session, session.head, again)
     evidence += ", which has gone on from there"
@@ -259,41 +155,3 @@ def reset(question: Question, match: Match) -> Match | None:
         return None
     evidence = f"the newest message begins with {question.reset_phrase!r}; before, {match.evidence}"
     return Match(match.because, 0.9, evidence, None, None, None, match.session.id, Relation.RESET)
-
-
-def _continues(
-    question: Question,
-    session: Session,
-    confidence: float,
-    evidence: str,
-    because: Because | None = None,
-) -> Match:
-    """A session goes on: from the point its history has reached, or from wherever it stands."""
-    because = because or question.declared.because
-    step = question.step
-    if step is None or step.point.session is not session:
-        return Match(because, confidence, evidence, session, before=session.head)
-    if step.way in (Way.RETRY, Way.AGAIN):
-        return Match(because, confidence, evidence, session, again=step.point)
-    return Match(because, confidence, evidence, session, before=step.point)
-
-
-def _forks(question: Question, step: Step, evidence: str) -> Match:
-    because = question.declared.because if question.declared.run else Because.HISTORY
-    return Match(because, 0.9, evidence, None, step.point, None, step.point.session.id,
-                 Relation.FORK)  # fmt: skip
-
-
-def _reached(step: Step) -> str:
-    evidence = f"{_WAYS[step.way]} {step.point.session.id} ({step.at} things said are known)"
-    return evidence + (f"; {step.rivals} more fit as well" if step.rivals else "")
-
-
-_CONFIDENCE = {Way.RETRY: 0.95, Way.ON: 0.99, Way.AGAIN: 0.9, Way.GROWN: 0.85, Way.FORK: 0.8}
-_WAYS = {
-    Way.RETRY: "the same call again, which failed in",
-    Way.ON: "it goes on from the newest reply of",
-    Way.AGAIN: "the same call again, as answered in",
-    Way.GROWN: "it goes on from an unfinished call of",
-    Way.FORK: "it leaves an earlier point of",
-}

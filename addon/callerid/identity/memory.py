@@ -118,6 +118,12 @@ class Memory:
         """Those of some sessions that are live."""
         return [session for session in sessions if self.is_live(session, now)]
 
+    def answered(self, scope: str, response_id: str, now: float) -> Point | None:
+        """The newest reply that the provider gave an id, if its session is live."""
+        points = self.responses.get((scope, response_id)) if response_id else []
+        live = (point for point in reversed(points) if self.is_live(point.session, now))
+        return next(live, None)
+
     def touch(self, session: Session, now: float) -> None:
         """Say that a session was heard of now; make room if it is new."""
         session.seen = max(session.seen, now)

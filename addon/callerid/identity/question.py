@@ -46,10 +46,7 @@ class Question:
     @cached_property
     def answered(self) -> Point | None:
         """The reply that the call says it goes on from, by the provider's id."""
-        name = (self.client.scope, self.call.previous_response_id)
-        points = self.memory.responses.get(name) if name[1] else []
-        live = [point for point in points if self.memory.is_live(point.session, self.now)]
-        return live[-1] if live else None
+        return self.memory.answered(self.client.scope, self.call.previous_response_id, self.now)
 
     @cached_property
     def history(self) -> History:
@@ -163,7 +160,15 @@ class Question:
         return quotes.errand_of(texts, salt, self.memory, self.now)
 
     @cached_property
+    def handed_on(self) -> str:
+        """The errand that a sub-agent was given together with its sender's history."""
+        return quotes.handed_on(self.call.messages, self.plain)
+
+    @cached_property
     def summary(self) -> Quote | None:
         """The session whose model wrote what the opening quotes at length."""
         salt = histories.salt(histories.beginning(self.client.scope))
-        return quotes.summary_of(self.opening, salt, self.memory, self.now)
+        texts = self.opening
+        if self.kind is Kind.COMPACTION:  # a conversation told as one text: its newest words
+            texts = [text[-quotes.RETOLD :] for text in texts]
+        return quotes.summary_of(texts, salt, self.memory, self.now)

@@ -8,7 +8,7 @@ word triples of the opening are looked up among those of newest replies and erra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from callerid.identity import sketch
@@ -22,6 +22,7 @@ GOOD_PART = 1 / 3  # of a text: cagent's wrapping is twice as long as a short ta
 MAX_ERRANDS = 16  # kept per session: more sub-agents than these are not sent at once
 ERRAND_KEPT = 600  # characters
 SHARED_OF_SUMMARY = 4  # of a sketch's twelve: clients keep a part (<summary>) of what was written
+RETOLD = 20_000  # characters: the newest part of a conversation that is told as one text
 MIN_SUMMARY = 200  # characters: a reply that is one sentence long summarises nothing
 
 
@@ -67,23 +68,44 @@ def errand_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Qu
     for text in texts:
         near = _near(text, salt, memory.errands, memory, now)
         for session in sorted(near, key=lambda session: -session.seen):
-            if errand := _errand_in(text, session):
+            if errand := _errand_in(text, session.errands):
                 return Quote(session, errand)
     return None
 
 
-def _errand_in(text: str, session: Session) -> str:
+def handed_on(messages: Sequence[Message], plain: Callable[[str], str]) -> str:
+    """The errand that the model's newest words gave to a tool, if words after them are about it.
+
+    Then a sub-agent asks, which was given the history of its sender. "" where it is not so.
+    """
+    words: list[str] = []
+    given: list[str] = []
+    for message in reversed(messages):
+        if message.role is Role.ASSISTANT:
+            errands = errands_in([message])
+            if not words or not errands:
+                break
+            given += errands
+        elif message.role is Role.USER and (texts := opening_texts([message])):
+            if given:
+                break
+            words += texts
+    errands = [plain(text) for text in given]
+    return next(filter(None, (_errand_in(plain(text), errands) for text in words)), "")
+
+
+def _errand_in(text: str, errands: Sequence[str]) -> str:
     """The errand that a text is about: equal to it, or a good part of it (or it of the errand).
 
     Programs wrap errands in words of their own; but a line of code that both quote is no errand.
     """
-    if text in session.errands:
+    if text in errands:
         return text
-    held = [errand for errand in dict.fromkeys(session.errands) if errand in text]
+    held = [errand for errand in dict.fromkeys(errands) if errand in text]
     size = sum(map(len, held))
     if size >= MIN_CONTAINED and size >= len(text) * GOOD_PART:
         return max(held, key=len)
-    holding = (errand for errand in session.errands if text in errand)
+    holding = (errand for errand in errands if text in errand)
     return next((e for e in holding if len(text) >= max(MIN_CONTAINED, len(e) * GOOD_PART)), "")
 
 

@@ -128,11 +128,25 @@ def reply(
 def summary(
     session: Session, asked: Call, answer: Reply, reader: MessageReader, memory: Memory, now: float
 ) -> None:
-    """Remember the reply to a compaction call, which stands outside the chain."""
+    """Remember the reply to a compaction call, which stands outside the chain.
+
+    Some clients put it at the beginning of the new history as the model's own words.
+    """
     memory.touch(session, now)
+    scope = histories.beginning(session.scope)
+    for unit in canonical.in_order(answer.messages):
+        _say(session, histories.key(scope, unit), memory)
     spoken = (message.text for message in answer.messages if message.role is Role.ASSISTANT)
     text = reader.plain("\n".join(spoken))
     _keep_reply(session, text, _asked_words(asked, reader), memory)
+
+
+def warmed(session: Session, answer: Reply, memory: Memory) -> None:
+    """Remember the id of a reply to a warming-up: the first call may name it. Nothing was said."""
+    if answer.response_id:
+        point = Point(session, histories.beginning(session.scope), 0, None, is_reply=True)
+        point.said = False
+        memory.responses.add(session, (session.scope, answer.response_id), point)
 
 
 def _asked_words(asked: Call, reader: MessageReader) -> str:

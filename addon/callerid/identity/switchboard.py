@@ -12,9 +12,10 @@ from collections.abc import Callable
 import msgspec
 
 from callerid.identity import remember
-from callerid.identity.agents import Agents
+from callerid.identity.agents import Agent, Agents
 from callerid.identity.declared import Declarations, Declared
-from callerid.identity.identify import Match, identify
+from callerid.identity.identify import identify
+from callerid.identity.match import Match
 from callerid.identity.memory import Memory
 from callerid.identity.question import Question
 from callerid.identity.session import Point, Session
@@ -85,10 +86,12 @@ class Switchboard:
             )
         elif turn.session and turn.call_kind is Kind.COMPACTION and not has_failed:
             remember.summary(turn.session, turn.call, answer, self.reader, self.memory, now)
+        elif turn.session and turn.call_kind is Kind.PREWARM:
+            remember.warmed(turn.session, answer, self.memory)
 
     def restore(self, request: Request, call: Call, identity: Identity, now: float) -> Turn:
         """Take in a turn whose identity is on record, as after a restart."""
-        agent = self.agents.recognise(call, identity.client_name, identity.agent_id)
+        agent = self._agent(call, request.client, identity.client_name, now, identity.agent_id)
         declared = self._declarations.read(request, call)
         question = Question(
             call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
@@ -110,7 +113,7 @@ class Switchboard:
 
     def _identify(self, request: Request, call: Call, now: float) -> Turn:
         declared = self._declarations.read(request, call)
-        agent = self.agents.recognise(call, declared.client_name)
+        agent = self._agent(call, request.client, declared.client_name, now)
         question = Question(
             call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
             now,
@@ -123,6 +126,17 @@ class Switchboard:
         if match.before is not None and match.session is None:
             session.said = match.before.session.said[: match.before.turn]
         return self._remember(question, match, session, identity, request)
+
+    def _agent(
+        self, call: Call, client: Client, client_name: str, now: float, id: str = ""
+    ) -> Agent:
+        """Who asks; with neither prompt nor tools, whoever got the reply that the call names."""
+        if not call.system and not call.tools:
+            answered = self.memory.answered(client.scope, call.previous_response_id, now)
+            known = self.agents.known(answered.session.agent_id) if answered else None
+            if known is not None:
+                return known
+        return self.agents.recognise(call, client_name, id)
 
     def _identity(self, question: Question, match: Match) -> Identity:
         session, declared = match.session, question.declared

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from callerid.identity.explain import Rung, ladder
-from callerid.identity.identify import Match
+from callerid.identity.match import Match
 from callerid.identity.question import Question
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.recordings.calls import RecordedCall

@@ -121,7 +121,8 @@ def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
     if isinstance(part, ToolResult):
         said = plain(part.text, injected)
         return Unit(Role.TOOL, digest("result", said), len(said), is_tool_result=True)
-    return Unit(role, digest(role, part.type, part.content.hex()), len(part.content))
+    content = part.content.hex()
+    return Unit(role, digest(role, part.type, content), len(content))
 
 
 def _letters(said: str) -> Unit:

@@ -7,7 +7,7 @@ back as fewer items, of which one is an encrypted summary.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from callerid.turn import (
     Call,
@@ -67,7 +67,8 @@ def fits(members: Mapping[str, bytes]) -> bool:
 
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; an input that is a text is one user message."""
-    messages = tuple(reader.read(NAME, raw, read_parts) for raw in _input_items(members))
+    items = _input_items(members)
+    messages = tuple(reader.read(NAME, raw, read_parts) for raw in items)
     instructions = string(wirejson.decode(members.get("instructions", b"null")))
     tools_raw = members.get("tools", b"")
     return Call(
@@ -77,7 +78,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         system="\n".join(filter(None, [instructions, openai_chat.leading_system_text(messages)])),
         tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(members),
         messages=messages,
-        kind=next((kind for end, kind in _KINDS.items() if path.endswith(end)), Kind.MAIN),
+        kind=_kind(path, members, items),
         previous_response_id=string(wirejson.decode(members.get("previous_response_id", b"null"))),
         members=members_with(
             members, _KEPT if members.get("input", b"").startswith(b"[") else _KEPT_BUT_INPUT
@@ -85,6 +86,20 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         system_raw=members.get("instructions", b""),
         tools_raw=tools_raw,
     )
+
+
+def _kind(path: str, members: Mapping[str, bytes], items: Sequence[bytes]) -> Kind:
+    """What a call is for, as far as the API has a word for it (Codex 0.169.0, observed)."""
+    if members.get("generate") == b"false":
+        return Kind.PREWARM
+    last = items[-1] if items else b""
+    if b"compaction_trigger" in last and _type(wirejson.decode(last)) == "compaction_trigger":
+        return Kind.COMPACTION
+    return next((kind for end, kind in _KINDS.items() if path.endswith(end)), Kind.MAIN)
+
+
+def _type(item: object) -> str:
+    return string(at(item, "type"))
 
 
 def _input_items(members: Mapping[str, bytes]) -> list[bytes]:
@@ -97,7 +112,7 @@ def _input_items(members: Mapping[str, bytes]) -> list[bytes]:
 def _late_tools(members: Mapping[str, bytes]) -> tuple[str, ...]:
     # Codex sends its tools as an input item with newer models (shared field notes, Codex 0.169).
     for item in sequence(wirejson.decode(members.get("input", b"null"))):
-        if at(item, "type") == "additional_tools":
+        if _type(item) == "additional_tools":
             return openai_chat.tool_names(at(item, "tools"))
     return ()
 
@@ -160,11 +175,21 @@ def _function_output(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]
     return Role.TOOL, (ToolResult(string(item.get("call_id")), said),)
 
 
+def _agent_message(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]]:
+    """What one agent says to another (Codex 0.169.0, observed); an errand is in the part packed."""
+    said = (
+        string(at(part, "text")) or string(at(part, "encrypted_content"))
+        for part in sequence(item.get("content"))
+    )
+    return Role.USER, tuple(Text(text) for text in said if text)
+
+
 _ITEMS: dict[str, Callable[[Mapping[str, object]], tuple[Role, tuple[Part, ...]]]] = {
     "function_call": _function_call,
     "custom_tool_call": _function_call,
     "local_shell_call": _function_call,
     "shell_call": _function_call,
+    "agent_message": _agent_message,
     "apply_patch_call": _function_call,
     "function_call_output": _function_output,
     "custom_tool_call_output": _function_output,

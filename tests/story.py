@@ -237,7 +237,8 @@ def _reply(
         return {"id": id, "role": "assistant", "content": blocks, "stop_reason": "end_turn"}
     if dialect is Dialect.OPENAI_RESPONSES:
         output = [_responses_item(at, *item) for at, item in enumerate(items)]
-        return {"id": id, "status": "completed", "output": output}
+        named = [item | {"id": call["item_id"]} for item in output] if "item_id" in call else output
+        return {"id": id, "status": "completed", "output": named}
     if dialect is Dialect.GEMINI:
         parts = [part for item in items for part in _gemini_content(*item)["parts"]]
         content = {"role": "model", "parts": parts}
@@ -247,4 +248,6 @@ def _reply(
         part = _chat_message(at, *item)
         message["content"] = part["content"] or message["content"]
         message.setdefault("tool_calls", []).extend(part.get("tool_calls", []))
-    return {"id": id, "choices": [{"message": message, "finish_reason": "stop"}]}
+    others = [{"role": "assistant", "content": words} for words in call.get("others", [])]
+    choices = [{"message": said, "finish_reason": "stop"} for said in (message, *others)]
+    return {"id": id, "choices": choices}

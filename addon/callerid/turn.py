@@ -96,7 +96,13 @@ class Opaque(msgspec.Struct, frozen=True, gc=False):
     content: bytes
 
 
-Part = Text | ToolCall | ToolResult | Opaque
+class Reference(msgspec.Struct, frozen=True, gc=False):
+    """Something that the server keeps, named instead of said again, by the provider's id."""
+
+    id: str
+
+
+Part = Text | ToolCall | ToolResult | Opaque | Reference
 
 
 class Unit(msgspec.Struct, frozen=True, gc=False):
@@ -223,13 +229,17 @@ class Reply(msgspec.Struct, frozen=True):
     """What came back, as parsed.
 
     `complete` is False when the stream ended before the provider said it was done. `error` is the
-    provider's word for what went wrong ("" when nothing did).
+    provider's word for what went wrong ("" when nothing did). `item_ids` are the ids by which what
+    was said may be referred to, where the server keeps it. `others` are the other answers, where
+    the call asked for several.
     """
 
     messages: tuple[Message, ...] = ()
     stop_reason: str = ""
     model: str = ""
     response_id: str = ""
+    item_ids: tuple[str, ...] = ()
+    others: tuple[Message, ...] = ()
     usage: Usage = Usage()
     error: str = ""
     error_message: str = ""

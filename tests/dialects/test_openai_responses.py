@@ -15,6 +15,7 @@ from callerid.turn import (
     Kind,
     Opaque,
     Part,
+    Reference,
     Reply,
     Role,
     Stood,
@@ -183,7 +184,7 @@ ITEMS: list[tuple[dict[str, Any], Role, tuple[Part, ...]]] = [
         (ToolResult("c", '{"a":1,"b":2}'),),
     ),
     ({"type": "reasoning", "summary": [], "encrypted_content": "x"}, Role.SYSTEM, ()),
-    ({"type": "item_reference", "id": "msg_1"}, Role.SYSTEM, ()),
+    ({"type": "item_reference", "id": "msg_1"}, Role.ASSISTANT, (Reference("msg_1"),)),
     ({"type": "web_search_call", "action": {"query": "q"}}, Role.SYSTEM, ()),
     ({"type": "compaction_trigger"}, Role.SYSTEM, ()),
     (

@@ -49,8 +49,7 @@ def _declared(question: Question) -> str:
 
 
 def _response_id(question: Question) -> str:
-    named = question.call.previous_response_id
-    return f"the reply that the call names: {named or 'none'}"
+    return f"the reply that the call names: {question.answered_id or 'none'}"
 
 
 def _history(question: Question) -> str:

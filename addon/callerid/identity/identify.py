@@ -32,7 +32,7 @@ def by_response_id(question: Question) -> Match | None:
     point = question.answered
     if point is None or (point.depth == 0 and question.step is not None):
         return None  # the reply to a warming-up says less than a history does
-    evidence = f"it goes on from the reply {question.call.previous_response_id}"
+    evidence = f"it goes on from the reply {question.answered_id}"
     step = question.step
     if step and step.point.session is point.session and step.way in (Way.RETRY, Way.AGAIN):
         return Match(Because.RETRY, 0.95, f"{evidence}, again", point.session, again=step.point)

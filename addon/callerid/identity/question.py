@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 from callerid.identity import history as histories
 from callerid.identity import likeness, lineage, quotes
@@ -16,7 +17,15 @@ from callerid.identity.memory import Memory
 from callerid.identity.quotes import Quote
 from callerid.identity.session import Point, Session
 from callerid.settings.values import SessionSettings
-from callerid.turn import Call, Client, Dialect, Kind, Role, ToolCall
+from callerid.turn import Call, Client, Dialect, Kind, Reference, Role, ToolCall
+
+
+class _Named(NamedTuple):
+    """A reply that a call names, the id by which it does, and how many messages lie before."""
+
+    reply: Point | None
+    id: str
+    at: int
 
 
 class Question:
@@ -46,7 +55,24 @@ class Question:
     @cached_property
     def answered(self) -> Point | None:
         """The reply that the call says it goes on from, by the provider's id."""
-        return self.memory.answered(self.client.scope, self.call.previous_response_id, self.now)
+        return self._named.reply
+
+    @property
+    def answered_id(self) -> str:
+        """The provider's id of that reply, or of something in it."""
+        return self._named.id
+
+    @cached_property
+    def _named(self) -> _Named:
+        """The reply that the call names: as the previous one, or by a thing in it, the newest."""
+        names = [(0, self.call.previous_response_id)]
+        for at in range(len(self.call.messages), 0, -1):
+            parts = self.call.messages[at - 1].parts
+            names += [(at, part.id) for part in parts if isinstance(part, Reference)]
+        for at, id in names:
+            if reply := self.memory.answered(self.client.scope, id, self.now):
+                return _Named(reply, id, at)
+        return _Named(None, self.call.previous_response_id, 0)
 
     @cached_property
     def history(self) -> History:
@@ -75,7 +101,7 @@ class Question:
             return whole
         if self.call.dialect is not Dialect.OPENAI_RESPONSES:
             return whole  # Claude Code names the previous message and still sends everything
-        return histories.trace(self.answered.link, self.call.messages)
+        return histories.trace(self.answered.link, self.call.messages[self._named.at :])
 
     @cached_property
     def issuers(self) -> list[Session]:

@@ -7,6 +7,7 @@ word triples of the opening are looked up among those of newest replies and erra
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from callerid.identity.session import Session
 from callerid.turn import Message, Role, Text, ToolCall
 
 MIN_QUOTE = 16  # characters: shorter errands ("ls", "main.py") are in everyone's mouth
+# Arguments that are said to somebody. What is searched for or written may be anybody's words too,
+# and is an errand only where it is long.
+_SAID = re.compile(r"prompt|task|desc|instruct|message|request|question|objective|goal|expect|input|brief")
 MIN_CONTAINED = 48  # characters: a few words that stand in a prompt as well prove nothing
 GOOD_PART = 1 / 3  # of a text: cagent's wrapping is twice as long as a short task
 MAX_ERRANDS = 16  # kept per session: more sub-agents than these are not sent at once
@@ -40,16 +44,20 @@ def errands_in(messages: Iterable[Message]) -> list[str]:
         for part in message.parts:
             if isinstance(part, ToolCall):
                 found += _texts(part.arguments, 0)
-    return [text for text in found if len(text) >= MIN_QUOTE]
+    return found
 
 
-def _texts(value: object, depth: int) -> list[str]:
+def _texts(value: object, depth: int, name: str = "") -> list[str]:
+    """The texts in a tool's arguments that are long enough to be known again."""
     if isinstance(value, str):
-        return [value]
+        least = MIN_QUOTE if _SAID.search(name.lower()) else MIN_CONTAINED
+        return [value] if len(value) >= least else []
     if depth > 3:
         return []
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for item in values for text in _texts(item, depth + 1)]
+    if isinstance(value, dict):
+        return [t for key, item in value.items() for t in _texts(item, depth + 1, str(key))]
+    items = value if isinstance(value, list) else ()
+    return [text for item in items for text in _texts(item, depth + 1, name)]
 
 
 def opening_texts(messages: Iterable[Message]) -> list[str]:

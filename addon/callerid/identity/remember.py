@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from callerid.identity import history as histories
 from callerid.identity import likeness, quotes, sketch
-from callerid.identity.history import History, Link
+from callerid.identity.history import History
 from callerid.identity.memory import Memory
 from callerid.identity.openings import first_words
 from callerid.identity.session import Point, Session, State
-from callerid.turn import Call, Client, Kind, Reply, Role
+from callerid.turn import Call, Client, Kind, Reply, Role, Unit
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
 
@@ -106,16 +106,17 @@ def reply(
     if not units:
         return
     scope = histories.beginning(session.scope)
-    link: Link = histories.extend(point.link, units)[-1]
-    spoken = Point(session, link, point.depth + len(units), point, is_reply=True)
+    for other in answer.others:
+        if other.units:
+            _answered(point, list(other.units), memory)
+    spoken = _answered(point, units, memory)
     del session.said[point.turn :]
     for unit in units:
         _say(session, histories.key(scope, unit), memory)
     spoken.turn = len(session.said)
     session.head = spoken
-    memory.points.add(session, link, spoken)
-    if answer.response_id:
-        memory.responses.add(session, (session.scope, answer.response_id), spoken)
+    for id in filter(None, (answer.response_id, *answer.item_ids)):
+        memory.responses.add(session, (session.scope, id), spoken)
     for id in likeness.tool_ids(answer.messages):
         memory.tool_ids.add(session, (session.scope, id), session)
     words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
@@ -123,6 +124,14 @@ def reply(
     session.ends_in_text = bool(answer.messages[-1].text)
     _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
     _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)
+
+
+def _answered(point: Point, units: list[Unit], memory: Memory) -> Point:
+    """The point after an answer to a call."""
+    link = histories.extend(point.link, units)[-1]
+    spoken = Point(point.session, link, point.depth + len(units), point, is_reply=True)
+    memory.points.add(point.session, link, spoken)
+    return spoken
 
 
 def summary(

@@ -16,6 +16,7 @@ from callerid.turn import (
     Message,
     Opaque,
     Part,
+    Reference,
     Reply,
     Request,
     Timing,
@@ -204,6 +205,8 @@ def transcript(message: Message) -> str:
 def _line(part: Part) -> str:
     if isinstance(part, ToolCall):
         return f"[{part.name} {wirejson.encode(part.arguments).decode('utf-8', 'replace')}]"
+    if isinstance(part, Reference):
+        return f"[see {part.id}]"
     return f"[{part.type}]" if isinstance(part, Opaque) else part.text
 
 

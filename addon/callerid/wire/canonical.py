@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable
 from hashlib import sha256
 
-from callerid.turn import Message, Opaque, Part, Role, Text, ToolCall, ToolResult, Unit
+from callerid.turn import Message, Opaque, Part, Reference, Role, Text, ToolCall, ToolResult, Unit
 from callerid.wire import wirejson
 
 DIGEST_BYTES = 16  # 128 bits: collisions by chance are out of the question
@@ -111,8 +111,9 @@ def _settled(results: list[Unit]) -> list[Unit]:
 
 def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
     if isinstance(part, Text):
-        said = plain(part.text, injected)
-        if role is Role.ASSISTANT and said:
+        is_models = role is Role.ASSISTANT
+        said = plain(_without_thinking(part.text) if is_models else part.text, injected)
+        if is_models and said:
             return _letters(said.replace(" ", ""))
         return Unit(role, digest(role, said), len(said)) if said else None
     if isinstance(part, ToolCall):
@@ -121,8 +122,16 @@ def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
     if isinstance(part, ToolResult):
         said = plain(part.text, injected)
         return Unit(Role.TOOL, digest("result", said), len(said), is_tool_result=True)
+    if isinstance(part, Reference):
+        return None  # what it stands for is known by its id
     content = part.content.hex()
     return Unit(role, digest(role, part.type, content), len(content))
+
+
+def _without_thinking(text: str) -> str:
+    """A model's text from where it has done thinking; templates often hold the opening tag."""
+    thought, end, said = text.partition("</think>")
+    return said if end and "<think>" not in thought else text
 
 
 def _letters(said: str) -> Unit:

@@ -80,14 +80,14 @@ def leading_system_text(messages: Iterable[Message]) -> str:
 
 
 def read_reply(body: object, reader: MessageReader) -> Reply:
-    """Read a completion (its first choice), an error, or both where a stream broke off."""
+    """Read a completion, an error, or both where a stream broke off; the first choice is it."""
     error = at(body, "error")
     choices = sequence(at(body, "choices"))
     choice = choices[0] if choices else None
-    message = at(choice, "message")
-    parts = read_parts(message)[1] if message else ()
+    others = (_said(choice, reader) for choice in choices[1:])
     return Reply(
-        messages=(reader.make(wirejson.encode(message), Role.ASSISTANT, parts),) if parts else (),
+        messages=_said(choice, reader),
+        others=tuple(message for said in others for message in said),
         stop_reason=string(at(choice, "finish_reason")),
         model=string(at(body, "model")),
         response_id=string(at(body, "id")),
@@ -96,6 +96,12 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         error_message=string(at(error, "message")) or string(error),
         body=wirejson.encode(body),
     )
+
+
+def _said(choice: object, reader: MessageReader) -> tuple[Message, ...]:
+    message = at(choice, "message")
+    parts = read_parts(message)[1] if message else ()
+    return (reader.make(wirejson.encode(message), Role.ASSISTANT, parts),) if parts else ()
 
 
 def error_type(error: object) -> str:

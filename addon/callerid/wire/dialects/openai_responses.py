@@ -14,6 +14,7 @@ from callerid.turn import (
     Dialect,
     Kind,
     Part,
+    Reference,
     Reply,
     Role,
     Stood,
@@ -44,7 +45,6 @@ _ROLES = {
 # by itself within a reply. What they led to is said elsewhere.
 _NOT_HISTORY = (
     "reasoning",
-    "item_reference",
     "additional_tools",
     "compaction_trigger",
     "web_search_call",
@@ -131,6 +131,7 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         stop_reason=string(at(body, "status")),
         model=string(at(body, "model")),
         response_id=string(at(body, "id")),
+        item_ids=tuple(id for item in output if (id := string(at(item, "id")))),
         usage=read_usage(body if at(body, "input_tokens") is not None else at(body, "usage")),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")),
@@ -175,6 +176,11 @@ def _function_output(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]
     return Role.TOOL, (ToolResult(string(item.get("call_id")), said),)
 
 
+def _reference(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]]:
+    """An item of an earlier reply that the server keeps (`store: true`), by its id."""
+    return Role.ASSISTANT, (Reference(string(item.get("id"))),)
+
+
 def _agent_message(item: Mapping[str, object]) -> tuple[Role, tuple[Part, ...]]:
     """What one agent says to another (Codex 0.169.0, observed); an errand is in the part packed."""
     said = (
@@ -190,6 +196,7 @@ _ITEMS: dict[str, Callable[[Mapping[str, object]], tuple[Role, tuple[Part, ...]]
     "local_shell_call": _function_call,
     "shell_call": _function_call,
     "agent_message": _agent_message,
+    "item_reference": _reference,
     "apply_patch_call": _function_call,
     "function_call_output": _function_output,
     "custom_tool_call_output": _function_output,

@@ -109,6 +109,13 @@ def test_a_web_token_is_its_issuer_and_subject() -> None:
     assert scope(web_token(ada)) != scope(web_token(ada | {"iss": "https://other.example"}))
 
 
+def test_a_web_token_that_a_client_signs_itself_is_its_key() -> None:
+    one, renewed = {"api_key": "id1", "exp": 1}, {"api_key": "id1", "exp": 2}
+
+    assert scope(web_token(one)) == scope(web_token(renewed, "bmV3"))
+    assert scope(web_token(one)) != scope(web_token({"api_key": "id2", "exp": 1}))
+
+
 @pytest.mark.parametrize("claims", [{"exp": 1}, {"sub": ""}, {"sub": 7}, [], "ada", None])
 def test_a_web_token_that_names_nobody_is_a_credential_like_others(claims: Any) -> None:
     assert scope(web_token(claims)) == scope(web_token(claims)) != ""
@@ -128,12 +135,13 @@ def test_what_only_looks_like_a_web_token_is_a_credential_like_others() -> None:
         (signed("ASIAONE", "s1"), signed("ASIATWO", "s2")),
     ],
 )
-def test_of_a_credential_of_which_nothing_stays_the_machine_does(
+def test_a_credential_of_which_nothing_stays_is_this_machines_or_one_of_its_own(
     one: HeaderList, renewed: HeaderList
 ) -> None:
-    assert scope(one, address="10.0.0.7") == scope(renewed, address="10.0.0.7")
-    assert scope(one, address="10.0.0.7") != scope(one, address="10.0.0.8")
-    assert scope(one, address="10.0.0.7") != scope((), address="10.0.0.7")
+    for here in ("127.0.0.1", "::1"):
+        assert scope(one, address=here) == scope(renewed, address=here) != ""
+    for elsewhere in ("10.0.0.7", "", "::ffff:10.0.0.7", "nowhere"):
+        assert scope(one, address=elsewhere) != scope(renewed, address=elsewhere)
 
 
 def test_a_renewed_token_keeps_the_part_that_names_the_account() -> None:

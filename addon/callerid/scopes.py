@@ -2,7 +2,7 @@
 
 Many credentials are renewed while a session lasts; of those only what stays is digested. Of a JSON
 web token (RFC 7519) that is its issuer and subject; of others it is what config/credentials.yaml
-says, or, where nothing stays, the machine that the calls come from.
+says. Where nothing stays, this machine is one customer; behind another's address there may be many.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from hashlib import blake2b
+from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
 from callerid.settings.tables import CredentialTable
@@ -28,6 +29,7 @@ class Scopes:
 
     def __init__(self, table: CredentialTable, digest_key: bytes) -> None:
         self._renewed = [(row.name, re.compile(row.pattern)) for row in table.renewed]
+        self._subjects = [row.claim for row in table.subjects]
         self._digest_key = digest_key
 
     def of(self, headers: HeaderList, path: str, address: str) -> str:
@@ -42,9 +44,21 @@ class Scopes:
         """What stays of a credential when it is renewed."""
         for name, pattern in self._renewed:
             if found := pattern.search(credential):
-                return found[1] if pattern.groups else f"{name} {address}"
+                if pattern.groups:
+                    return found[1]
+                return name if _is_here(address) else credential
         token = _WEB_TOKEN.search(credential)
-        return (_subject(token[2]) if token else "") or credential
+        return (self._subject(token[2]) if token else "") or credential
+
+    def _subject(self, payload: str) -> str:
+        """Who a JSON web token speaks for; "" where it does not say."""
+        try:
+            claims = wirejson.decode(binascii.a2b_base64(payload.translate(_URL_SAFE) + "=="))
+        except (binascii.Error, wirejson.NotJSON):
+            return ""
+        said = [wirejson.string(wirejson.at(claims, name)) for name in self._subjects]
+        subject = next(filter(None, said), "")
+        return f"{wirejson.string(wirejson.at(claims, 'iss'))} {subject}" if subject else ""
 
 
 def _credentials(headers: HeaderList, path: str) -> Iterable[str]:
@@ -54,14 +68,11 @@ def _credentials(headers: HeaderList, path: str) -> Iterable[str]:
     yield from (value for name, value in query if value and name.lower() in _QUERY)
 
 
-def _subject(payload: str) -> str:
-    """Who a JSON web token speaks for; "" where it does not say."""
+def _is_here(address: str) -> bool:
     try:
-        claims = wirejson.decode(binascii.a2b_base64(payload.translate(_URL_SAFE) + "=="))
-    except (binascii.Error, wirejson.NotJSON):
-        return ""
-    issuer, subject = (wirejson.string(wirejson.at(claims, name)) for name in ("iss", "sub"))
-    return f"{issuer} {subject}" if subject else ""
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 _URL_SAFE = str.maketrans("-_", "+/")

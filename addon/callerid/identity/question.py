@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +19,11 @@ from callerid.identity.quotes import Quote
 from callerid.identity.session import Point, Session
 from callerid.settings.values import SessionSettings
 from callerid.turn import Call, Client, Dialect, Kind, Reference, Role, ToolCall
+
+# Versions 4 and 7: https://www.rfc-editor.org/rfc/rfc9562
+_RANDOM = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.I
+)
 
 
 class _Named(NamedTuple):
@@ -146,7 +152,7 @@ class Question:
 
     def session_declared(self, id: str) -> Session | None:
         """The session that a declared id names: by a name of the client's own, or by ours."""
-        sessions = self.memory.declared.get((self.declared_scope, id))
+        sessions = self.memory.declared.get((self.scope_of(id), id))
         if sessions:
             return sessions[-1]
         known = self.memory.get(id)
@@ -158,10 +164,14 @@ class Question:
         """The session of the main agent of the declared run: it goes by the run's own id."""
         return self.session_declared(self.declared.run)
 
-    @property
-    def declared_scope(self) -> str:
-        """Within what a declared id is unique: the credential, unless a setting trusts all."""
-        return "" if self.settings.trust_ids_across_credentials else self.client.scope
+    def scope_of(self, id: str) -> str:
+        """Within what a declared id is unique: the credential, unless a setting trusts all.
+
+        Or the whole world, where it was made up at random: two customers never make up the same,
+        and one may renew a token in the middle of a session.
+        """
+        is_anywhere = self.settings.trust_ids_across_credentials or _RANDOM.fullmatch(id)
+        return "" if is_anywhere else self.client.scope
 
     @cached_property
     def reset_phrase(self) -> str:

@@ -20,7 +20,9 @@ from callerid.turn import Message, Role, Text, ToolCall
 MIN_QUOTE = 16  # characters: shorter errands ("ls", "main.py") are in everyone's mouth
 # Arguments that are said to somebody. What is searched for or written may be anybody's words too,
 # and is an errand only where it is long.
-_SAID = re.compile(r"prompt|task|desc|instruct|message|request|question|objective|goal|expect|input|brief")
+_SAID = re.compile(
+    r"prompt|task|desc|instruct|message|request|question|objective|goal|expect|input|brief"
+)
 MIN_CONTAINED = 48  # characters: a few words that stand in a prompt as well prove nothing
 GOOD_PART = 1 / 3  # of a text: cagent's wrapping is twice as long as a short task
 MAX_ERRANDS = 16  # kept per session: more sub-agents than these are not sent at once

@@ -221,7 +221,7 @@ class Switchboard:
         is_main_of_run = session.id == self._own_id(declared.run, question.client)
         name = declared.session or (declared.run if is_main_of_run else "")
         if name:
-            self.memory.declared.add(session, (question.declared_scope, name), session)
+            self.memory.declared.add(session, (question.scope_of(name), name), session)
         session.run = declared.run or session.run
         if name or declared.run:
             session.has_declared_id = True

@@ -143,10 +143,18 @@ class CredentialRow(Strict, frozen=True):
     source: str
 
 
+class SubjectRow(Strict, frozen=True):
+    """A claim of JSON web tokens that says for whom they speak."""
+
+    claim: str
+    source: str
+
+
 class CredentialTable(Strict, frozen=True):
     """config/credentials.yaml."""
 
     renewed: tuple[CredentialRow, ...]
+    subjects: tuple[SubjectRow, ...] = ()
 
 
 class EnvironmentRow(Strict, frozen=True):

@@ -21,9 +21,7 @@ from callerid.settings.values import SessionSettings
 from callerid.turn import Call, Client, Dialect, Kind, Reference, Role, ToolCall
 
 # Versions 4 and 7: https://www.rfc-editor.org/rfc/rfc9562
-_RANDOM = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.I
-)
+_RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 class _Named(NamedTuple):

@@ -33,7 +33,7 @@ def run(*arguments: object, home: Path, env: dict[str, str] | None = None) -> Re
 def test_a_client_that_has_all_is_ready(certificate: Path) -> None:
     environ = {"ALL_PROXY": "http://localhost:9000", "MY_CA": str(certificate)}
 
-    found = doctor.client(ROW, environ, 9000, certificate)
+    found = doctor.look_at(ROW, environ, 9000, certificate)
 
     assert found.is_good
     assert found.seen == "ALL_PROXY and MY_CA are set"
@@ -44,7 +44,7 @@ def test_a_list_of_certificates_may_hold_ours_among_others(certificate: Path) ->
     bundle.write_text("others\n" + certificate.read_text() + "others\n")
     environ = {"HTTPS_PROXY": "127.0.0.1:9000", "MY_CA": str(bundle)}
 
-    assert doctor.client(ROW, environ, 9000, certificate).is_good
+    assert doctor.look_at(ROW, environ, 9000, certificate).is_good
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_a_client_lacks_is_named(
 ) -> None:
     said = {name: value.format(ca=certificate) for name, value in environ.items()}
 
-    found = doctor.client(ROW, said, 9000, certificate)
+    found = doctor.look_at(ROW, said, 9000, certificate)
 
     assert not found.is_good
     assert found.seen.startswith(missing.format(ca=certificate))
@@ -102,3 +102,28 @@ def test_the_command_says_all_of_it_and_fails_where_something_is_missing(tmp_pat
     assert "✓ certificate: " in result.output
     for row in environments().clients:
         assert f"✗ {row.name}: missing " in result.output
+
+
+def test_one_client_can_be_asked_about(tmp_path: Path) -> None:
+    with Proxy(options={"callerid_db": str(tmp_path / "traces.db")}) as proxy:
+        certificate = tmp_path / ".mitmproxy" / "mitmproxy-ca-cert.pem"
+        ready = {
+            "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}",
+            "NODE_EXTRA_CA_CERTS": str(certificate),
+            "SSL_CERT_FILE": "",
+            "CODEX_CA_CERTIFICATE": "",
+        }
+        asked = ("--port", proxy.port, "--db", tmp_path / "none.db")
+        claude = run("claude", *asked, home=tmp_path, env=ready)
+        codex = run("Codex", *asked, home=tmp_path, env=ready)
+        anyone = run(*asked, home=tmp_path, env=ready)
+
+    assert (claude.exit_code, codex.exit_code, anyone.exit_code) == (0, 1, 0)
+    assert "Codex" not in claude.output
+
+
+def test_a_client_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    result = run("nobody", home=tmp_path)
+
+    assert result.exit_code == 2
+    assert "expected one of claude, codex" in result.output

@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from mitmproxy import http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
+from sqlite_utils import Database
 
 from callerid.commands.cli import cli
 from lab import FakeProvider, Proxy
@@ -197,7 +199,10 @@ def test_a_flow_file_is_read(tmp_path: Path) -> None:
             response = http.Response.make(200, gzip.compress(json.dumps(line["response"]).encode()))
             response.headers["content-encoding"] = "gzip"
             response.timestamp_end = line["t_response"]
-            writer.add(tflow.tflow(req=request, resp=response))
+            request.headers["x-callerid-session-id"] = "sess_ours"
+            flow = tflow.tflow(req=request, resp=response)
+            flow.metadata["callerid.stamped"] = ["x-callerid-session-id"]  # by the live proxy
+            writer.add(flow)
 
     assert [line["because"] for line in identified(source)] == ["new", "history", "history"]
 
@@ -213,6 +218,34 @@ def test_a_diff_names_the_calls_that_changed_company_not_name(tmp_path: Path) ->
 
     assert "1 of 6 calls would be in another session" in result.output
     assert "b0: first → sess_" in result.output
+
+
+@pytest.mark.parametrize("line", [b"import os", b'["a"]', b'{"id": "a0"}'])
+def test_what_is_no_earlier_output_is_named(tmp_path: Path, line: bytes) -> None:
+    source, old = tmp_path / "in.jsonl", tmp_path / "old.jsonl"
+    source.write_bytes(as_json_lines(conversation("a")))
+    old.write_bytes(b'{"id": "a0", "session_id": "s"}\n' + line)
+
+    result = run("identify", source, "--diff", old)
+
+    assert result.exit_code == 1
+    assert "old.jsonl:2: expected what `identify -o` writes" in result.output
+
+
+def test_a_file_without_a_call_is_said_to_have_none(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+
+    assert "empty.jsonl: there is no call in it" in run("identify", tmp_path / "empty.jsonl").output
+
+
+def test_a_wrong_setting_is_not_the_recordings_fault(tmp_path: Path) -> None:
+    source, settings = tmp_path / "in.jsonl", tmp_path / "my.yaml"
+    source.write_bytes(as_json_lines(conversation("a")))
+    settings.write_text("session: {fuzzy_threshold: 1.4}")
+
+    result = run("identify", source, "--config", settings)
+
+    assert result.output.startswith(f"Error: {settings}: session.fuzzy_threshold = 1.4")
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +284,21 @@ def test_explain_tells_what_each_rung_looked_at_and_where_it_stopped(recorded: P
     assert "○ header, body: looked at what the client declares: no session, no run" in result.output
     assert "● history, retry: looked at 3 things said, 1 of them by the model" in result.output
     assert "likeness" not in result.output
+
+
+def test_explain_takes_the_beginning_of_an_id_or_a_session_and_names_sessions_as_recorded(
+    recorded: Path,
+) -> None:
+    calls = [line["id"] for line in identified(recorded)]
+    with closing(Database(recorded)) as database:
+        ((session,),) = database.execute("select id from sessions").fetchall()
+
+    by_session = run("explain", session, "--db", recorded)
+
+    assert by_session.output.startswith(f"{calls[-1]} is of {session}\n")
+    assert by_session.output.count("sess_") == by_session.output.count(session) > 2
+    assert run("explain", calls[1][:-1], "--db", recorded).output.startswith(f"{calls[1]} is of")
+    assert "3 calls begin so" in run("explain", "call_", "--db", recorded).output
 
 
 def test_explain_says_when_there_is_no_such_call(recorded: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,7 +97,9 @@ def test_a_proxy_that_cannot_start_says_why_and_runs_nothing(
 
 
 def test_the_greeting_has_every_line_that_the_agents_shell_needs(tmp_path: Path) -> None:
-    lines = launch.shell_lines(launch.environment(8080, tmp_path / "ca.pem")).splitlines()
+    lines = launch.shell_lines(
+        launch.environment("http://127.0.0.1:8080", tmp_path / "ca.pem")
+    ).splitlines()
 
     assert lines == [
         "export HTTPS_PROXY=http://127.0.0.1:8080",
@@ -110,7 +113,7 @@ def test_the_greeting_has_every_line_that_the_agents_shell_needs(tmp_path: Path)
 
 
 def test_the_proxy_listens_on_loopback_only_whatever_else_is_asked() -> None:
-    arguments = launch.arguments(3000, "https://api.anthropic.com", ["--set", "flow_detail=2"])
+    arguments = launch.arguments(3000, "https://api.anthropic.com", {}, ["--set", "flow_detail=2"])
 
     assert arguments[:6] == [
         "--listen-host", "127.0.0.1", "--listen-port", "3000",
@@ -126,3 +129,60 @@ def test_every_command_explains_itself(command: str) -> None:
 
     assert result.exit_code == 0
     assert result.output.startswith("Usage: cli " + command)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["claude", "-p", "hello"], "a command stands after --: -- claude"),
+        (["--web", "claude"], "a command stands after --: -- claude"),
+        (["--frobnicate"], "neither callerid nor mitmproxy has an option --frobnicate"),
+        (["--set", "callerid_confg=x"], "there is no option callerid_confg"),
+        (["--reverse", "localhost:9100"], "expected a URL as https://api.anthropic.com"),
+        (["--reverse", ""], "expected a URL as https://api.anthropic.com"),
+        (["--mode", "nonsense"], "--mode: "),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
+        (["--db", "nowhere/traces.db"], "there is no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_begun(
+    tmp_path: Path, options: list[str], complaint: str
+) -> None:
+    result = subprocess.run(
+        [*CALLERID, "--port", str(launch.free_port()), *options],
+        env=os.environ | {"HOME": str(tmp_path)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert result.returncode != 0
+    assert complaint in result.stderr.splitlines()[-1]
+    assert result.stdout == ""
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = subprocess.run(
+            [*CALLERID, "--port", str(port)],
+            env=os.environ | {"HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    assert result.stderr == (
+        f"Error: 127.0.0.1:{port}: Address already in use; another one: --port N\n"
+    )
+    assert result.stdout == ""
+
+
+def test_what_would_keep_a_command_from_trusting_the_proxy_is_set_aside(
+    tmp_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+    tell = "import os; print(os.environ.get('SSL_CERT_DIR'), os.environ['REQUESTS_CA_BUNDLE'])"
+
+    result = run(tmp_path, provider, sys.executable, "-c", tell)
+
+    assert result.stdout == f"None {tmp_path}/.mitmproxy/mitmproxy-ca-cert.pem\n"

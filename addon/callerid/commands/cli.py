@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -15,6 +16,8 @@ from callerid import __version__, files
 from callerid.commands import identify_command, launch
 from callerid.commands.doctor import doctor
 from callerid.commands.tree import branches, draw
+from callerid.settings.checked import BadSetting
+from callerid.settings.load import load
 from callerid.traces.database import BadDatabase, open_database
 
 UNBROKEN = 10_000  # columns: where nobody looks at a window, one line stays one line
@@ -32,6 +35,14 @@ _DATABASE = click.option(
 )  # fmt: skip
 
 
+def _upstream(context: click.Context, option: click.Parameter, url: str | None) -> str:
+    """The upstream of reverse mode, "" where there is none."""
+    parts = urlsplit(url or "")
+    if url is not None and not (parts.scheme in ("http", "https") and parts.hostname):
+        raise click.BadParameter(f"expected a URL as https://api.anthropic.com, got {url!r}")
+    return url or ""
+
+
 @cli.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     epilog="Options not named here go on to mitmproxy (--set stream_large_bodies=..., -w FILE).",
@@ -40,7 +51,7 @@ _DATABASE = click.option(
 @click.option("--port", type=click.IntRange(1, 65535), default=None, metavar="N",
               help=f"The port to listen on, at {launch.HOST} only (default: {launch.PORT}; "
                    "around a command, any that is free).")  # fmt: skip
-@click.option("--reverse", default="", metavar="URL",
+@click.option("--reverse", default=None, metavar="URL", callback=_upstream,
               help="Stand before one upstream; the base_url is http://localhost:N.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Settings; see config/callerid.yaml.")  # fmt: skip
@@ -50,7 +61,7 @@ def run(
     context: click.Context, web: bool, port: int | None, reverse: str, config: Path | None,
     db: Path | None,
 ) -> None:  # fmt: skip
-    r"""Run the proxy; or, after `--`, a command with the proxy around it.
+    """Run the proxy; or, after `--`, a command with the proxy around it.
 
     \b
     callerid run                                       mitmdump on 127.0.0.1:8080
@@ -59,29 +70,38 @@ def run(
     callerid run -- claude -p "hello"                  an agent through the proxy
     """
     command: list[str] = context.obj or []
-    options = list(context.args)
-    for name, path in (("callerid_config", config), ("callerid_db", db)):
-        options += ["--set", f"{name}={path.absolute()}"] if path else []
-    certificate = launch.certificate(options)
     port = port or (launch.free_port() if command else launch.PORT)
-    arguments = launch.arguments(port, reverse, options)
-    variables = launch.environment(port, certificate)
-    if command:
-        _run_around(command, port, arguments, variables, db or files.traces())
-        return
-    click.echo(_greeting(port, reverse, variables, db or files.traces()))
-    sys.stdout.flush()
-    from mitmproxy.tools import main as mitmproxy
+    named = {"callerid_config": config, "callerid_db": db}
+    arguments = launch.arguments(port, reverse, named, context.args)
+    database = db or files.traces()
+    certificate = launch.certificate(context.args)
 
-    (mitmproxy.mitmweb if web else mitmproxy.mitmdump)(arguments)
+    def greet(place: launch.Place) -> None:
+        variables = launch.environment(place.url, certificate)
+        click.echo(_greeting(place, reverse, variables, database))
+        sys.stdout.flush()
+
+    try:
+        load(str(config or ""))
+        if not database.absolute().parent.is_dir():
+            raise launch.CannotStart(f"{db}: there is no folder {database.absolute().parent}")
+        if command:
+            variables = launch.environment(launch.Place(launch.HOST, port).url, certificate)
+            _run_around(command, port, arguments, variables, database)
+        else:
+            launch.serve(arguments, greet, is_web=web)
+    except (launch.CannotStart, BadSetting) as error:
+        raise click.ClickException(str(error)) from None
 
 
-def _greeting(port: int, reverse: str, variables: dict[str, str], database: Path) -> str:
+def _greeting(place: launch.Place, reverse: str, variables: dict[str, str], database: Path) -> str:
     where = f"callerid: traces go to {database}\n"
+    if not place.host:
+        where += "callerid: listening on every interface: whoever reaches this machine may use it\n"
     if reverse:
+        url = f"http://localhost:{place.port}"
         return where + (
-            f"Point the agent's base URL at http://localhost:{port} (it leads to {reverse}):\n\n"
-            f'  base_url="http://localhost:{port}"\n'
+            f'Point the agent\'s base URL at {url} (it leads to {reverse}):\n\n  base_url="{url}"\n'
         )
     lines = launch.shell_lines(variables).replace("\n", "\n  ")
     return f"{where}In the agent's shell:\n\n  {lines}\n"
@@ -91,10 +111,7 @@ def _run_around(
     command: list[str], port: int, arguments: list[str], variables: dict[str, str], database: Path
 ) -> None:
     began = time.time()
-    try:
-        status = launch.run_around(command, port, arguments, variables)
-    except launch.CannotStart as error:
-        raise click.ClickException(str(error)) from None
+    status = launch.run_around(command, port, arguments, variables)
     if database.exists():
         _print_tree(database, began, Console(stderr=True))
     sys.exit(status)

@@ -37,29 +37,35 @@ class Finding(NamedTuple):
 
 
 @click.command()
+@click.argument("client", required=False, metavar="[CLIENT]")
 @click.option("--port", type=click.IntRange(1, 65535), default=launch.PORT, metavar="N",
               help=f"The proxy's port (default: {launch.PORT}).")  # fmt: skip
 @click.option("--db", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help=f"The traces (default: {files.traces()}).")  # fmt: skip
-def doctor(port: int, db: Path | None) -> None:
+def doctor(client: str | None, port: int, db: Path | None) -> None:
     """Look at certificate, proxy, traces and this shell's variables; say what is missing for whom.
 
-    The exit status is 1 where something is missing.
+    CLIENT is the client that is meant (claude, codex ...); without it all are looked at. The exit
+    status is 1 where something is missing for it, or, without it, for every client.
     """
     certificate = launch.certificate([])
-    found = [
-        version(),
-        trusted(certificate),
-        proxy(port),
-        traces(db or files.traces()),
-        *(client(row, os.environ, port, certificate) for row in environments().clients),
-    ]
+    rows = [row for row in environments().clients if client is None or _is_meant(row, client)]
+    if not rows:
+        known = ", ".join(row.command or row.name for row in environments().clients)
+        raise click.BadParameter(f"expected one of {known}; got {client!r}")
+    general = [version(), trusted(certificate), proxy(port), traces(db or files.traces())]
+    clients = [look_at(row, os.environ, port, certificate) for row in rows]
     console = Console(highlight=False, soft_wrap=True)
-    for finding in found:
+    for finding in (*general, *clients):
         mark = "[green]✓[/]" if finding.is_good else "[red]✗[/]"
         console.print(f"{mark} [bold]{finding.what}[/]: ", end="")
         console.print(finding.seen, markup=False)
-    sys.exit(0 if all(finding.is_good for finding in found) else 1)
+    is_well = all(finding.is_good for finding in general)
+    sys.exit(0 if is_well and any(finding.is_good for finding in clients) else 1)
+
+
+def _is_meant(row: EnvironmentRow, client: str) -> bool:
+    return client.casefold() in (row.name.casefold(), row.command.casefold())
 
 
 def version() -> Finding:
@@ -117,7 +123,7 @@ def traces(path: Path) -> Finding:
     return Finding(is_whole, "traces", words)
 
 
-def client(
+def look_at(
     row: EnvironmentRow, environ: Mapping[str, str], port: int, certificate: Path
 ) -> Finding:
     """Whether a client that is started from this shell comes through the proxy and trusts it."""

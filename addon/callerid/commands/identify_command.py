@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from callerid.recordings import calls
 from callerid.recordings.calls import RecordedCall
 from callerid.recordings.reidentify import Identified, changes, reidentify
 from callerid.settings.checked import BadSetting
-from callerid.settings.load import load
+from callerid.settings.load import Configuration, load
 from callerid.traces.database import BadDatabase
 
 SHOWN_CHANGES = 20
@@ -43,11 +44,14 @@ def identify(
     it shows what would change.
     """
     console = Console(stderr=True)
+    configuration = _configuration(config)
     try:
-        configuration = load(config)
         found, broken = _read(source, console)
-    except (BadSetting, BadDatabase, calls.BadLine, OSError, EOFError) as error:
+        earlier = _sessions(old) if old else {}
+    except (BadDatabase, calls.BadLine, OSError, EOFError) as error:
         raise click.ClickException(f"{source}: {error}") from None
+    if not found:
+        console.print(f"{source}: there is no call in it", soft_wrap=True)
     began = time.perf_counter()
     identified = list(
         track(
@@ -62,10 +66,17 @@ def identify(
             output.write(msgspec.json.encode(answer(each)) + b"\n")
     Console().print(summary(identified, seconds))
     recorded = {c.id: c.record.identity.session_id for c in found if c.record}
-    before = _sessions(old) if old else recorded
+    before = earlier or recorded
     if before:
         _print_changes(before, identified)
     sys.exit(1 if broken else 0)
+
+
+def _configuration(path: str) -> Configuration:
+    try:
+        return load(path)
+    except BadSetting as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _read(source: Path, console: Console) -> tuple[list[RecordedCall], int]:
@@ -121,9 +132,18 @@ def summary(identified: Iterable[Identified], seconds: float) -> Table:
 
 
 def _sessions(path: Path) -> dict[str, str]:
-    lines = path.read_bytes().splitlines()
-    said = [msgspec.json.decode(line, type=dict[str, object]) for line in lines if line.strip()]
-    return {str(line["id"]): str(line["session_id"]) for line in said}
+    """The sessions by call in an earlier output of ours; raises ClickException."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            said = msgspec.json.decode(line, type=dict[str, object])
+            found[str(said["id"])] = str(said["session_id"])
+        except (msgspec.DecodeError, msgspec.ValidationError, KeyError):
+            raise click.ClickException(
+                f"{path}:{number}: expected what `identify -o` writes: an object with id and "
+                f"session_id, got {line[:40].decode('utf-8', 'replace')!r}"
+            ) from None
+    return found
 
 
 def _print_changes(before: dict[str, str], identified: list[Identified]) -> None:
@@ -140,28 +160,61 @@ def _print_changes(before: dict[str, str], identified: list[Identified]) -> None
 
 
 @click.command()
-@click.argument("call_id")
+@click.argument("call_id", metavar="CALL")
 @click.option("--db", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Where it was recorded: a traces.db, or what `identify` reads.")  # fmt: skip
 @click.option("--config", default="", help="Settings; see config/callerid.yaml.")
 def explain(call_id: str, db: Path | None, config: str) -> None:
-    """Print the ladder for one recorded call: what each rung looked at, where it stopped, why."""
+    """Print the ladder for one recorded call: what each rung looked at, where it stopped, why.
+
+    CALL is a call's id or its beginning, or the id of a session, for its newest call.
+    """
     source = db or files.traces()
     if not source.exists():
         raise click.ClickException(f"{source}: there is no such file")
+    configuration = _configuration(config)
     try:
         found, _ = _read(source, Console(stderr=True))
-        configuration = load(config)
-    except (BadSetting, BadDatabase, calls.BadLine, OSError) as error:
+    except (BadDatabase, calls.BadLine, OSError) as error:
         raise click.ClickException(f"{source}: {error}") from None
+    id = _meant(call_id, found, source)
+    identified: list[Identified] = []
     for each in reidentify(found, configuration, explains=True):
-        if each.call.id == call_id:
-            Console().print(_told(each), soft_wrap=True, highlight=False)
+        identified.append(each)
+        if each.call.id == id:
+            Console().print(
+                _told(each, _recorded_names(identified)), soft_wrap=True, highlight=False
+            )
             return
-    raise click.ClickException(f"{source}: there is no call {call_id}")
 
 
-def _told(each: Identified) -> str:
+def _meant(wanted: str, found: list[RecordedCall], source: Path) -> str:
+    """The id of the call that is meant; raises ClickException where it is none, or several."""
+    of_session = [c.id for c in found if c.record and c.record.identity.session_id == wanted]
+    if of_session:
+        return of_session[-1]
+    ids = [call.id for call in found]
+    meant = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
+    if len(meant) == 1:
+        return meant[0]
+    several = f"{len(meant)} calls begin so: {', '.join(meant[:3])} ..."
+    raise click.ClickException(f"{source}: {several if meant else f'there is no call {wanted}'}")
+
+
+def _recorded_names(identified: list[Identified]) -> dict[str, str]:
+    """The sessions as they are on record, by what they are called when identified again."""
+    shared = Counter(
+        (each.identity.session_id, each.call.record.identity.session_id)
+        for each in identified
+        if each.identity and each.call.record
+    )
+    names: dict[str, str] = {}
+    for (again, recorded), _ in shared.most_common():
+        names.setdefault(again, recorded)
+    return names
+
+
+def _told(each: Identified, names: dict[str, str]) -> str:
     record = each.call.record
     identity = record.identity if record else each.identity
     if identity is None:
@@ -172,7 +225,7 @@ def _told(each: Identified) -> str:
         "The ladder, climbed again:",
         *(line for rung in each.ladder for line in _rung_lines(rung)),
     ]
-    return "\n".join(lines)
+    return re.sub(r"sess_[0-9a-f]{24}\b", lambda id: names.get(id[0], id[0]), "\n".join(lines))
 
 
 def _rung_lines(rung: Rung) -> Iterator[str]:

@@ -23,9 +23,11 @@ def read_flows(file: IO[bytes]) -> Iterator[RecordedCall]:
 
 
 def _recorded(flow: http.HTTPFlow, number: int) -> RecordedCall:
+    ours = flow.metadata.get("callerid.stamped", ())  # what callerid set is not the client's word
     headers = tuple(
         (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
         for name, value in flow.request.headers.fields
+        if name.decode("utf-8", "surrogateescape").lower() not in ours
     )
     asked = flow.request
     response = flow.response

@@ -79,7 +79,7 @@ def _errand_in(text: str, session: Session) -> str:
     """
     if text in session.errands:
         return text
-    held = [errand for errand in dict.fromkeys(session.errands) if errand in text]
+    held = [errand for errand in session.errands if errand in text]
     size = sum(map(len, held))
     if size >= MIN_CONTAINED and size >= len(text) * GOOD_PART:
         return max(held, key=len)

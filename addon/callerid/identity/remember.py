@@ -12,6 +12,8 @@ from callerid.turn import Call, Client, Kind, Reply, Role
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
 
+MAX_POINTS = 4000  # of one session: two thousand turns, many times what a context window holds
+
 
 def call(
     session: Session,
@@ -56,8 +58,30 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
         before.next = point
         if before.is_reply and before.before is not None:
             before.before.next = before
-    memory.points.add(session, history.end, point)
+    _keep_point(point, memory)
     return point
+
+
+def _keep_point(point: Point, memory: Memory) -> None:
+    """Let a point be found by its history; of very many the older half is forgotten."""
+    session = point.session
+    memory.points.add(session, point.link, point)
+    if memory.points.count(session) <= MAX_POINTS:
+        return
+    for index in (memory.points, memory.units, memory.responses, memory.tool_ids):
+        index.drop_all_but(session, MAX_POINTS // 2)
+    kept = {
+        owner
+        for link in memory.points.names(session)
+        for owner in memory.points.get(link)
+        if owner.session is session
+    }
+    gone = min(owner.turn for owner in kept)
+    del session.said[:gone]
+    for owner in kept:
+        owner.turn -= gone
+        if owner.before and owner.before.session is session and owner.before not in kept:
+            owner.before = None
 
 
 def _notice_search(session: Session, history: History, before: Point) -> None:
@@ -110,7 +134,7 @@ def reply(
         _say(session, histories.key(scope, unit), memory)
     spoken.turn = len(session.said)
     session.head = spoken
-    memory.points.add(session, link, spoken)
+    _keep_point(spoken, memory)
     if answer.response_id:
         memory.responses.add(session, (session.scope, answer.response_id), spoken)
     for id in likeness.tool_ids(answer.messages):
@@ -148,10 +172,15 @@ def _keep_reply(session: Session, text: str, asked: str, memory: Memory) -> None
 
 
 def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:
+    """Let the newest texts that the model gave to tools find the session, and no older ones."""
     salt = histories.salt(histories.beginning(session.scope))
-    for text in texts:
+    for text in texts[-quotes.MAX_ERRANDS :]:
         errand = text[: quotes.ERRAND_KEPT]
-        session.errands.append(errand)
-        for number in sketch.sketch(errand, salt):
+        numbers = session.errands.pop(errand, None) or sketch.sketch(errand, salt)
+        session.errands[errand] = numbers
+        for number in numbers:
             memory.errands.add(session, number, session)
-    del session.errands[: -quotes.MAX_ERRANDS]
+    oldest = list(session.errands)[: -quotes.MAX_ERRANDS]
+    gone = {number for errand in oldest for number in session.errands.pop(errand)}
+    if gone:
+        memory.errands.drop(session, gone.difference(*session.errands.values()))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import make
-from callerid.identity import agents
+from callerid.identity import agents, sketch
 from callerid.identity.agents import Agents, name_of, steady
 from callerid.turn import Call, Dialect
 
@@ -163,6 +163,36 @@ def test_the_agent_that_was_silent_for_longest_is_forgotten_first(
 
     assert known.recognise(call(one), "") is first
     assert known.recognise(call(other), "").id != "agent_second"
+
+
+def test_of_a_long_prompt_only_the_beginning_is_kept(known: Agents) -> None:
+    documents = "A document that stands in the prompt. " * 5000
+
+    agent = known.recognise(call(PROMPT + documents), "")
+
+    assert len(agent.prompt) <= agents.COMPARED
+    assert known.recognise(call(PROMPT + documents + "And one more."), "") is agent
+
+
+def test_a_prompt_with_a_new_billing_line_is_not_masked_again(known: Agents) -> None:
+    line = "x-anthropic-billing-header: cc_version=2.1.329.656; cch={:05x};\n"
+
+    for number in range(5):
+        known.recognise(call(line.format(number) + PROMPT), "")
+
+    assert len(known._prompts) == 1
+
+
+def test_of_agents_that_are_forgotten_nothing_is_left(
+    known: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "MAX_AGENTS", 2)
+    prompts = [" ".join(f"{word}{letter}" for word in PROMPT.split()) for letter in "abcdef"]
+
+    for prompt in prompts:
+        known.recognise(call(prompt), "")
+
+    assert len(known._sketches) == 2 * sketch.SKETCH_SIZE
 
 
 # Names

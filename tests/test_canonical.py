@@ -470,3 +470,16 @@ def test_blocks_without_end_do_not_hold_up_reading() -> None:
     canonical.plain("<system-reminder>" * 8_000, make.INJECTED)
 
     assert time.perf_counter() - began < 0.5  # seconds; one pass over them takes a hundredth
+
+
+def test_a_text_of_very_many_pieces_is_put_together_at_once() -> None:
+    pieces = [
+        {"type": "text", "text": f"piece {number} of a long text "} for number in range(20_000)
+    ]
+    whole = "".join(piece["text"] for piece in pieces)
+
+    began = time.perf_counter()
+    cut = units(Dialect.ANTHROPIC, [assistant(*pieces)])
+
+    assert time.perf_counter() - began < 1  # seconds; hashing at every piece took several
+    assert cut == units(Dialect.ANTHROPIC, [assistant(text(whole))])

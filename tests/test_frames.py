@@ -70,9 +70,16 @@ def test_a_reply_ends_where_the_server_says_so(type: str, ends: bool) -> None:
     assert Frames("/v1/responses").ended_by(frame(type)) is ends
 
 
+@pytest.mark.parametrize("said", [b"[]", b'"error"', b'{"type": 3}', b'{"a": "\\ud800"}'])
+def test_frames_of_any_other_shape_end_nothing(said: bytes) -> None:
+    assert not Frames("/v1/responses").ended_by(said)
+
+
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(wirejson.NotJSON):
         Frames("/v1/responses").begun_by(b"hello")
+    with pytest.raises(wirejson.NotJSON):
+        Frames("/v1/responses").ended_by(b"hello")
 
 
 def test_a_frame_is_one_event_however_it_is_written() -> None:

@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.test import taddons, tflow
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.frame_protocol import Opcode
 
 from callerid.identity import remember
 from callerid.identity.switchboard import Switchboard
@@ -365,6 +367,98 @@ def test_what_we_stamped_is_not_what_the_client_said_when_a_call_is_replayed(
     assert "· new 0." in again.comment
     assert again.request.headers["x-callerid-session-id"] in again.comment
     assert again.request.headers["x-callerid-session-id"] not in flow.comment
+
+
+# What must not leave
+
+
+INTERNAL = {"x-callerid-session-id": "inside-1", "x-dynamo-session-id": "inside-2"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/models"), ("POST", "/v1/files"), ("POST", "/v1/messages")],
+)
+def test_internal_headers_are_taken_away_whatever_is_asked_of_a_public_provider(
+    addon: CallerId, method: str, path: str
+) -> None:
+    request = http.Request.make(method, f"https://api.openai.com{path}", b"", INTERNAL)
+    flow = tflow.tflow(req=request)
+
+    addon.requestheaders(flow)
+
+    assert not set(flow.request.headers) & set(INTERNAL)
+    assert not addon.guard.counts
+
+
+def test_what_is_taken_away_is_still_what_the_client_said(addon: CallerId) -> None:
+    flow = flow_of("/v1/messages", json.dumps(HELLO["/v1/messages"]).encode(), INTERNAL)
+    flow.request.host = "160.79.104.10"  # as in transparent mode
+    flow.request.headers["host"] = "api.anthropic.com"
+
+    addon.requestheaders(flow)
+    addon.request(flow)
+
+    assert "· inside-1 · header" in flow.comment
+    assert not any(name.startswith("x-callerid") for name in flow.request.headers)
+
+
+# What is left behind
+
+
+def test_a_reply_that_is_over_holds_nothing_of_ours(addon: CallerId) -> None:
+    flow = flow_of("/v1/messages", json.dumps(HELLO["/v1/messages"]).encode())
+    broken_off = flow_of("/v1/messages", json.dumps(HELLO["/v1/messages"]).encode())
+
+    addon.request(flow)
+    stream(addon, flow, list(EVENTS))
+    addon.request(broken_off)
+    broken_off.response = http.Response.make(200, b"", {"content-type": "text/event-stream"})
+    addon.responseheaders(broken_off)
+    addon.error(broken_off)
+
+    assert flow.response is not None
+    assert flow.response.stream is True
+    assert broken_off.response.stream is True
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_of_an_open_socket_the_newest_frames_are_kept(tmp_path: Path, saved: bool) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("stream: {viewable_bytes: 1000}")
+    flow = tflow.twebsocketflow()
+    flow.request.path = "/v1/responses"
+    assert flow.websocket is not None
+    flow.websocket.messages.clear()
+    frame = b'{"type":"response.output_text.delta","delta":"a"}'
+
+    with proxy(tmp_path / "traces.db", str(config)) as addon:
+        if saved:
+            ctx.options.add_option("save_stream_file", str, "flows", "mitmdump -w FILE")
+        addon.websocket_start(flow)
+        for _ in range(100):
+            flow.websocket.messages.append(WebSocketMessage(Opcode.TEXT, False, frame))
+            addon.websocket_message(flow)
+            assert flow.websocket.messages[-1].content == frame
+        counts = addon.guard.counts
+
+    kept = sum(len(message.content) for message in flow.websocket.messages)
+    assert not counts
+    assert kept == 100 * len(frame) if saved else 0 < kept <= 1000
+
+
+def test_a_call_that_is_under_way_at_the_end_has_the_status_that_came(tmp_path: Path) -> None:
+    flow = flow_of("/v1/messages", json.dumps(HELLO["/v1/messages"]).encode())
+
+    with proxy(tmp_path / "traces.db") as addon:
+        addon.request(flow)
+        flow.response = http.Response.make(503, b"", {"content-type": "text/event-stream"})
+        addon.responseheaders(flow)
+
+    database = sqlite3.connect(tmp_path / "traces.db")
+    rows = database.execute("select state, status from calls").fetchall()
+    database.close()
+    assert rows == [("interrupted", 503)]
 
 
 # What is written where it is asked for

@@ -35,8 +35,9 @@ def request(
     body: bytes = b"{}",
     port: int = 443,
     path: str = "/v1/chat/completions",
+    authority: str = "",
 ) -> Request:
-    return Request("POST", "https", host, port, path, tuple(headers), body, Client())
+    return Request("POST", "https", host, port, path, tuple(headers), body, Client(), authority)
 
 
 def stamper(sets: bool = True) -> Stamper:
@@ -68,6 +69,35 @@ def test_a_public_provider_is_known_and_gets_nothing_of_ours(name: str, host: st
 def test_a_dot_at_the_end_of_a_host_makes_no_other_host() -> None:
     assert stamper().upstreams.of(request("api.openai.com.")).provider == "openai"
     assert stamper().sets(CHILD, request("api.openai.com.", ()), "call_1") == []
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"),
+    [
+        ("160.79.104.10", "api.anthropic.com"),  # transparent: only the client knows the name
+        ("api.anthropic.com", "localhost"),
+        ("api.anthropic.com", "api.anthropic.com:443"),
+    ],
+)
+def test_a_public_provider_is_known_by_where_a_request_goes_or_what_it_names(
+    host: str, authority: str
+) -> None:
+    row = UpstreamRow(profile="dynamo", hosts=("localhost",))
+    ours = Stamper(Upstreams(SHIPPED.providers, SHIPPED.profiles, [row]), sets=True)
+    sent = request(host, (("x-dynamo-session-id", "inside"),), authority=authority)
+
+    assert ours.upstreams.of(sent).provider == "anthropic"
+    assert ours.strips(sent) == [Edit("x-dynamo-session-id", None)]
+    assert ours.sets(CHILD, sent, "call_1") == []
+
+
+def test_a_host_of_the_operators_is_known_by_the_name_that_the_client_gives() -> None:
+    row = UpstreamRow(profile="dynamo", hosts=("llm.inside",))
+    ours = Stamper(Upstreams(SHIPPED.providers, SHIPPED.profiles, [row]), sets=True)
+
+    edits = ours.sets(CHILD, request("10.0.0.5", authority="llm.inside"), "call_1")
+
+    assert Edit("x-dynamo-session-id", "sess_2") in edits
 
 
 INTERNAL = (

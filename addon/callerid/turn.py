@@ -151,7 +151,11 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """An HTTP request, as it came: decoded body, headers in order."""
+    """An HTTP request, as it came: decoded body, headers in order.
+
+    `authority` is the host that the client names in it; where a proxy is transparent, `host` is
+    only an address.
+    """
 
     method: str
     scheme: str
@@ -161,6 +165,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: HeaderList
     body: bytes
     client: Client
+    authority: str = ""
 
     def header(self, name: str) -> str:
         """The first value of a header, trimmed; "" when it is missing."""

@@ -19,15 +19,19 @@ from callerid.wire.canonical import digest
 MAX_AGENTS = 5000
 ALIKE = 90.0  # of 100: prompts of one agent differ in a line or two, those of two agents in most
 COMPARED = 2000  # characters: rapidfuzz holds the interpreter, and the beginning names the agent
+MASKED = 16_000  # characters as sent: enough to make those of, environment and all; masking costs
+MAX_PROMPTS = 256  # remembered with what masking made of them
 CANDIDATES = 8
 SHARED_TOOLS = 0.5  # of all tools of both; a set that holds the other is close however it grew
 
+# Claude Code's billing line (2.1.329, observed): a new hash with every request.
+_BILLING = "x-anthropic-billing-header:"
+_BILLING_LINE = re.compile(rf"{_BILLING}[^\n]*")
 # What changes from call to call in the prompt of one agent, and the word that stands for it.
 _VOLATILE = tuple(
     (re.compile(pattern, re.IGNORECASE), word)
     for pattern, word in (
-        # Claude Code's billing line (2.1.329, observed): a new hash with every request
-        (r"x-anthropic-billing-header:[^\n]*|\bcch=[0-9a-f]+;?", " "),
+        (r"\bcch=[0-9a-f]+;?", " "),  # of a billing line that somebody cut
         (r"<env>[^<]{0,4000}</env>", " "),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
         (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?", "TIME"),
@@ -47,10 +51,23 @@ _NAME = re.compile(r"\byou(?:'re| are) (?:an? |the )?([^.,;:\n]{3,60})", re.IGNO
 
 
 def steady(system: str) -> str:
-    """The system prompt with dates, times, paths, ids and numbers masked, and one space."""
+    """How a system prompt begins, with dates, times, paths, ids and numbers masked, and one space.
+
+    What comes after is not looked at: whole documents stand in some prompts.
+    """
+    return _masked(_beginning(system))
+
+
+def _beginning(system: str) -> str:
+    """What is looked at of a prompt, without what is new in every call of one agent."""
+    begun = system[:MASKED]
+    return _BILLING_LINE.sub(" ", begun) if _BILLING in begun else begun
+
+
+def _masked(text: str) -> str:
     for pattern, word in _VOLATILE:
-        system = pattern.sub(word, system)
-    return " ".join(system.split())
+        text = pattern.sub(word, text)
+    return " ".join(text.split())[:COMPARED]
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -93,12 +110,13 @@ class Agents:
 
     def _steady(self, system: str) -> str:
         """Masking costs; the same prompt comes with nearly every call."""
-        prompt = self._prompts.get(system)
+        begun = _beginning(system)
+        prompt = self._prompts.get(begun)
         if prompt is None:
-            prompt = steady(system)
-            if len(self._prompts) >= 256:
+            prompt = _masked(begun)
+            if len(self._prompts) >= MAX_PROMPTS:
                 self._prompts.clear()
-            self._prompts[system] = prompt
+            self._prompts[begun] = prompt
         return prompt
 
     def _keep(self, key: bytes, agent: Agent) -> None:
@@ -109,9 +127,14 @@ class Agents:
         if len(self._known) > MAX_AGENTS:
             _, gone = self._known.popitem(last=False)
             if gone not in self._known.values():
-                self._by_id.pop(gone.id, None)
-                for number in sketch.sketch(gone.prompt, 0):
-                    self._sketches[number].remove(gone)
+                self._forget(gone)
+
+    def _forget(self, agent: Agent) -> None:
+        self._by_id.pop(agent.id, None)
+        for number in sketch.sketch(agent.prompt, 0):
+            self._sketches[number].remove(agent)
+            if not self._sketches[number]:
+                del self._sketches[number]
 
     def _close(self, prompt: str, tools: frozenset[str]) -> Agent | None:
         votes: dict[str, tuple[int, Agent]] = {}
@@ -132,13 +155,13 @@ def _tools_are_close(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _prompts_are_close(one: str, other: str) -> bool:
-    return one == other or fuzz.ratio(one[:COMPARED], other[:COMPARED], score_cutoff=ALIKE) > 0
+    return one == other or fuzz.ratio(one, other, score_cutoff=ALIKE) > 0
 
 
 def name_of(call: Call, client_name: str) -> str:
     """A readable name: the client's, or a slug of "You are ..." in the prompt."""
     if client_name:
         return client_name
-    said = _NAME.search(call.system)
+    said = _NAME.search(call.system, 0, MASKED)
     slug = re.sub(r"[^a-z0-9]+", "-", said[1].lower())[:40].strip("-") if said else ""
     return slug or "agent"

@@ -8,7 +8,7 @@ characters; it never holds a whole conversation.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Set
 from typing import Generic, TypeVar
 
 from callerid.identity.history import Link
@@ -59,21 +59,41 @@ class Index(Generic[Name, Owner]):
         """The names that were added on behalf of a session."""
         return set(self._names.get(session.id, ()))
 
+    def count(self, session: Session) -> int:
+        """How many names were added on behalf of a session."""
+        return len(self._names.get(session.id, ()))
+
     def forget(self, session: Session) -> None:
         """Take away all that was added on behalf of a session."""
         for name in self._names.pop(session.id, ()):
-            found = self._found.get(name)
-            if not isinstance(found, list):
-                if found is not None and _session_of(found) is session:
-                    del self._found[name]
-                continue
-            left = [owner for owner in found if _session_of(owner) is not session]
-            if len(left) > 1:
-                self._found[name] = left
-            elif left:
-                self._found[name] = left[0]
-            else:
+            self._part(name, session)
+
+    def drop(self, session: Session, names: Set[Name]) -> None:
+        """Take away some of the names that were added on behalf of a session."""
+        kept = [name for name in self._names.get(session.id, ()) if name not in names]
+        self._names[session.id] = kept
+        for name in names:
+            self._part(name, session)
+
+    def drop_all_but(self, session: Session, newest: int) -> None:
+        """Take away the oldest names of a session, but for so many."""
+        names = self._names.get(session.id, [])
+        self.drop(session, set(names[:-newest]) - set(names[-newest:]))
+
+    def _part(self, name: Name, session: Session) -> None:
+        """Let a name no longer find what it finds on behalf of a session."""
+        found = self._found.get(name)
+        if not isinstance(found, list):
+            if found is not None and _session_of(found) is session:
                 del self._found[name]
+            return
+        left = [owner for owner in found if _session_of(owner) is not session]
+        if len(left) > 1:
+            self._found[name] = left
+        elif left:
+            self._found[name] = left[0]
+        else:
+            del self._found[name]
 
 
 def _session_of(owner: object) -> object:

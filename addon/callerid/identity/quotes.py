@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from callerid.identity import sketch
@@ -104,7 +104,7 @@ def handed_on(messages: Sequence[Message], plain: Callable[[str], str]) -> str:
     return next(filter(None, (_errand_in(plain(text), errands) for text in words)), "")
 
 
-def _errand_in(text: str, errands: Sequence[str]) -> str:
+def _errand_in(text: str, errands: Collection[str]) -> str:
     """The errand that a text is about: equal to it, or a good part of it (or it of the errand).
 
     Programs wrap errands in words of their own; but a line of code that both quote is no errand.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from callerid.identity import history as histories
 from callerid.identity import likeness, quotes, sketch
 from callerid.identity.history import History
@@ -11,6 +13,8 @@ from callerid.identity.session import Point, Session, State
 from callerid.turn import Call, Client, Kind, Reply, Role, Unit
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
+
+MAX_POINTS = 4000  # of one session: two thousand turns, many times what a context window holds
 
 
 def call(
@@ -59,8 +63,30 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
         before.next = point
         if before.is_reply and before.before is not None:
             before.before.next = before
-    memory.points.add(session, history.end, point)
+    _keep_point(point, memory)
     return point
+
+
+def _keep_point(point: Point, memory: Memory) -> None:
+    """Let a point be found by its history; of very many the older half is forgotten."""
+    session = point.session
+    memory.points.add(session, point.link, point)
+    if memory.points.count(session) <= MAX_POINTS:
+        return
+    for index in (memory.points, memory.units, memory.responses, memory.tool_ids):
+        index.drop_all_but(session, MAX_POINTS // 2)
+    kept = {
+        owner
+        for link in memory.points.names(session)
+        for owner in memory.points.get(link)
+        if owner.session is session
+    }
+    gone = min(owner.turn for owner in kept)
+    del session.said[:gone]
+    for owner in kept:
+        owner.turn -= gone
+        if owner.before and owner.before.session is session and owner.before not in kept:
+            owner.before = None
 
 
 def _notice_search(session: Session, history: History, before: Point) -> None:
@@ -108,13 +134,14 @@ def reply(
     scope = histories.beginning(session.scope)
     for other in answer.others:
         if other.units:
-            _answered(point, list(other.units), memory)
-    spoken = _answered(point, units, memory)
+            _keep_point(_after(point, other.units), memory)
+    spoken = _after(point, units)
     del session.said[point.turn :]
     for unit in units:
         _say(session, histories.key(scope, unit), memory)
     spoken.turn = len(session.said)
     session.head = spoken
+    _keep_point(spoken, memory)
     for id in filter(None, (answer.response_id, *answer.item_ids)):
         memory.responses.add(session, (session.scope, id), spoken)
     for id in likeness.tool_ids(answer.messages):
@@ -126,12 +153,10 @@ def reply(
     _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)
 
 
-def _answered(point: Point, units: list[Unit], memory: Memory) -> Point:
+def _after(point: Point, units: Sequence[Unit]) -> Point:
     """The point after an answer to a call."""
     link = histories.extend(point.link, units)[-1]
-    spoken = Point(point.session, link, point.depth + len(units), point, is_reply=True)
-    memory.points.add(point.session, link, spoken)
-    return spoken
+    return Point(point.session, link, point.depth + len(units), point, is_reply=True)
 
 
 def summary(
@@ -174,10 +199,15 @@ def _keep_reply(session: Session, text: str, asked: str, memory: Memory) -> None
 
 
 def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:
+    """Let the newest texts that the model gave to tools find the session, and no older ones."""
     salt = histories.salt(histories.beginning(session.scope))
-    for text in texts:
+    for text in texts[-quotes.MAX_ERRANDS :]:
         errand = text[: quotes.ERRAND_KEPT]
-        session.errands.append(errand)
-        for number in sketch.sketch(errand, salt):
+        numbers = session.errands.pop(errand, None) or sketch.sketch(errand, salt)
+        session.errands[errand] = numbers
+        for number in numbers:
             memory.errands.add(session, number, session)
-    del session.errands[: -quotes.MAX_ERRANDS]
+    oldest = list(session.errands)[: -quotes.MAX_ERRANDS]
+    gone = {number for errand in oldest for number in session.errands.pop(errand)}
+    if gone:
+        memory.errands.drop(session, gone.difference(*session.errands.values()))

@@ -56,11 +56,11 @@ class Session:
     `said` is what the model said on the session's present path, as unit keys; `given` is what the
     client's first history put into the model's mouth (examples, or words said before us). `tail`
     is the plain text of the newest messages up to its newest reply, and `ends_in_text` says that
-    this reply has words. `errands` are the newest texts that its model gave to tools. `messages`
-    is how many messages of people and models the newest history has, with its reply. `head` is
-    the newest point, `asked` the digest of what was asked last. `is_searched` says that the client
-    asks calls again that were answered and gone on from: it looks for other ways on. `run` is the
-    id of the run that the client declares.
+    this reply has words. `errands` are the newest texts that its model gave to tools, with their
+    sketches. `messages` is how many messages of people and models the newest history has, with its
+    reply. `head` is the newest point, `asked` the digest of what was asked last. `is_searched` says
+    that the client asks calls again that were answered and gone on from: it tries other ways. `run`
+    is the id of the run that the client declares.
     """
 
     __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
@@ -87,7 +87,7 @@ class Session:
         self.given: frozenset[int] = frozenset()
         self.tail = ""
         self.ends_in_text = False
-        self.errands: list[str] = []
+        self.errands: dict[str, list[int]] = {}
 
     @property
     def newest_call(self) -> Point | None:

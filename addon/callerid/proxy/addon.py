@@ -19,8 +19,8 @@ from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.proxy import flows, ports
 from callerid.proxy.desk import Desk, Ending, OpenCall
+from callerid.proxy.sockets import Sockets
 from callerid.proxy.tee import Tee
-from callerid.proxy.websocket import Socket
 from callerid.scopes import Scopes
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration, load
@@ -53,7 +53,7 @@ class CallerId:
         self.configuration: Configuration | None = None
         self._recorder: Recorder | None = None
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
-        self._sockets: dict[str, Socket] = {}
+        self._sockets = Sockets(self.guard)
         self._refused_ports: frozenset[int] = frozenset()
         self._is_running = False
 
@@ -127,14 +127,21 @@ class CallerId:
                     "if another machine is meant, name it by its address"
                 )
 
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Take away the headers that must not reach the upstream, whatever the request holds.
+
+        Here, because those of a body that is streamed are gone before it has ended.
+        """
+        with self.guard("requestheaders"):
+            if self.desk is not None:
+                flows.strip(flow, self.desk.strips(flows.head_of(flow.request)))
+
     def request(self, flow: http.HTTPFlow) -> None:
         """Identify a call and write its headers; the last step is the only one that touches it."""
         with self.guard("request"):
             if self.desk is None or not flow.live or flow.response or flow.error:
                 return
             request = flow.request
-            if flows.opens_socket(request) and parse.may_hold_calls(request.path):
-                flows.apply(self.desk.strips(flows.request_of(flow, self._scopes)), request.headers)
             if not parse.may_be_call(request.method, request.path):
                 return
             if request.raw_content is None:
@@ -191,6 +198,7 @@ class CallerId:
             if tee is not None:
                 if response.raw_content is None and tee.viewable is not None:
                     response.raw_content = tee.viewable
+                self._let_go(response, tee)
                 first_byte, size = tee.first_byte, tee.size
             else:
                 body = response.raw_content or b""
@@ -207,44 +215,37 @@ class CallerId:
         with self.guard("error"):
             words = flow.error.msg if flow.error else "unknown"
             state = State.ABORTED if _CLIENT_LEFT.search(words) else State.UNREACHABLE
-            self._end(call, self._cut(flow.response, tee, state, words))
+            self._let_go(flow.response, tee)
+            self._cut(call, tee, state, words)
 
     @staticmethod
-    def _cut(response: http.Response | None, tee: Tee | None, state: State, words: str) -> Ending:
-        status = response.status_code if response else None
+    def _let_go(response: http.Response | None, tee: Tee | None) -> None:
+        """Leave nothing of ours on a reply that is over: mitmweb keeps its flows."""
+        if response is not None and tee is not None and response.stream is tee:
+            response.stream = True
+
+    def _cut(self, call: OpenCall, tee: Tee | None, state: State, words: str) -> None:
+        """End a call whose reply did not come to its end."""
         first_byte, size = (tee.first_byte, tee.size) if tee else (None, None)
-        return Ending(state, status, time.time(), first_byte, size, words)
+        status = call.status or None
+        self._end(call, Ending(state, status, time.time(), first_byte, size, words))
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
-        """Look at the frames of a WebSocket that may hold calls."""
+        """A WebSocket opens."""
         with self.guard("websocket"):
             if self.desk is not None and parse.may_hold_calls(flow.request.path):
-                self._sockets[flow.id] = Socket(
-                    flows.request_of(flow, self._scopes), self.desk, self.guard
-                )
+                self._sockets.start(flow, flows.request_of(flow, self._scopes), self.desk)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """A frame passes; it is not touched."""
-        socket = self._sockets.get(flow.id)
-        if socket is None or flow.websocket is None or not flow.websocket.messages[-1].is_text:
-            return
+        """A frame passes."""
         with self.guard("websocket"):
-            message = flow.websocket.messages[-1]
-            if message.from_client:
-                flows.describe(flow, socket.sent(message.content, time.time()))
-            else:
-                socket.received(message.content, time.time())
+            if self.configuration is not None:
+                self._sockets.message(flow, self.configuration.settings.stream.viewable_bytes)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """A WebSocket closed; what was not answered by then is not answered."""
-        socket = self._sockets.pop(flow.id, None)
-        if socket is None or flow.websocket is None:
-            return
+        """A WebSocket closed."""
         with self.guard("websocket"):
-            by_client = flow.websocket.closed_by_client
-            state = State.ABORTED if by_client else State.UNREACHABLE
-            words = f"the WebSocket was closed ({flow.websocket.close_code})"
-            socket.closed(state, time.time(), words)
+            self._sockets.end(flow)
 
     def _end(self, call: OpenCall, ending: Ending) -> None:
         if self.desk is not None:
@@ -256,18 +257,11 @@ class CallerId:
         mitmproxy calls this before it tells us of the flows that it is about to break off.
         """
         with self.guard("done"):
+            words = "the proxy was stopped"
             for call, tee in list(self._open.values()):
-                status = 200 if tee else None
-                size = tee.size if tee else None
-                first_byte = tee.first_byte if tee else None
-                words = "the proxy was stopped"
-                self._end(
-                    call, Ending(State.INTERRUPTED, status, time.time(), first_byte, size, words)
-                )
+                self._cut(call, tee, State.INTERRUPTED, words)
             self._open.clear()
-            for socket in self._sockets.values():
-                socket.closed(State.INTERRUPTED, time.time(), "the proxy was stopped")
-            self._sockets.clear()
+            self._sockets.done(words)
             self._close_recorder()
 
     def _close_recorder(self) -> None:

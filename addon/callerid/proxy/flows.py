@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import msgspec
 from mitmproxy import http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
@@ -11,16 +12,20 @@ from callerid.scopes import Scopes
 from callerid.stamp.stamper import Edit
 from callerid.turn import Client, HeaderList, Identity, Request
 
-STAMPED = "callerid.stamped"  # in a flow's metadata: the headers that we set, for replays
+# In a flow's metadata:
+STAMPED = "callerid.stamped"  # the names of the headers that we set, for replays
+STRIPPED = "callerid.stripped"  # the headers that were taken away, with their values
+
+Field = Sequence[bytes]  # a header: its name, its value
 
 
 def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
-    """The request of a flow, its body still packed; of a replay, without what we set."""
+    """The request of a flow, its body still packed, with the headers that the client sent.
+
+    What was stripped of them stands at the end; of a replay, what we set is left out.
+    """
     request = flow.request
-    headers = headers_of(request.headers)
-    if flow.is_replay == "request":
-        ours = flow.metadata.get(STAMPED, ())
-        headers = tuple(pair for pair in headers if pair[0].lower() not in ours)
+    headers = _text([*_sent(flow), *flow.metadata.get(STRIPPED, ())])
     address = str((flow.client_conn.peername or ("",))[0])
     client = Client(
         scope=scopes.of(headers, request.path, address),
@@ -28,18 +33,46 @@ def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
         address=address,
         user_agent=request.headers.get("user-agent", ""),
     )
-    body = request.raw_content or b""
+    return msgspec.structs.replace(
+        head_of(request), headers=headers, body=request.raw_content or b"", client=client
+    )
+
+
+def head_of(request: http.Request) -> Request:
+    """What a request says before its body, as it stands; nothing of who sent it."""
     return Request(
-        request.method, request.scheme, request.host, request.port, request.path, headers, body,
-        client,
+        request.method, request.scheme, request.host, request.port, request.path,
+        headers_of(request.headers), b"", Client(), request.pretty_host,
     )  # fmt: skip
+
+
+def strip(flow: http.HTTPFlow, edits: Sequence[Edit]) -> None:
+    """Take headers away from a request; what the client said in them is kept, to identify it by."""
+    names = {edit.name for edit in edits}
+    if names:
+        said = [list(field) for field in _sent(flow) if _text([field])[0][0] in names]
+        flow.metadata[STRIPPED] = [*flow.metadata.get(STRIPPED, ()), *said]
+        apply(edits, flow.request.headers)
+
+
+def _sent(flow: http.HTTPFlow) -> Iterable[Field]:
+    """The headers of a request; of a replay, without what we set."""
+    fields = flow.request.headers.fields
+    if flow.is_replay != "request":
+        return fields
+    ours = flow.metadata.get(STAMPED, ())
+    return [field for field in fields if _text([field])[0][0].lower() not in ours]
 
 
 def headers_of(headers: http.Headers) -> HeaderList:
     """Headers as text, in their order; bytes that are no UTF-8 as surrogates."""
+    return _text(headers.fields)
+
+
+def _text(fields: Iterable[Field]) -> HeaderList:
     return tuple(
         (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in headers.fields
+        for name, value in fields
     )
 
 
@@ -50,11 +83,6 @@ def apply(edits: Sequence[Edit], headers: http.Headers) -> None:
             headers.pop(name, None)
         else:
             headers[name] = value
-
-
-def opens_socket(request: http.Request) -> bool:
-    """Whether a request is the handshake of a WebSocket."""
-    return str(request.headers.get("upgrade", "")).lower() == "websocket"
 
 
 def is_event_stream(response: http.Response) -> bool:

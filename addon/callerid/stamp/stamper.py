@@ -32,12 +32,9 @@ class Stamper:
         profile = self.upstreams.of(request).profile
         if not profile.strip:
             return []
-        covered = signed(request).headers
-        return [
-            Edit(name, None)
-            for name, _ in request.headers
-            if _is_stripped(name.lower(), profile) and name.lower() not in covered
-        ]
+        named = [name for name, _ in request.headers if _is_stripped(name.lower(), profile)]
+        covered = signed(request).headers if named else ()
+        return [Edit(name, None) for name in named if name.lower() not in covered]
 
     def sets(self, identity: Identity, request: Request, call_id: str) -> list[Edit]:
         """The headers that the upstream wants to see; what the client said itself is kept."""

@@ -31,34 +31,47 @@ class Upstreams:
         self._providers = providers
         self._profiles = profiles.profiles
         self._rows = (*named, *profiles.upstreams)
-        self._hosts: dict[str, tuple[str, list[UpstreamRow]]] = {}
+        self._hosts: dict[tuple[str, str], tuple[str, list[UpstreamRow]]] = {}
 
     def of(self, request: Request) -> Upstream:
         """What is known of a request's upstream."""
-        provider, rows = self._host(request.host)
+        provider, rows = self._host(request.host, request.authority)
         row = next((row for row in rows if _fits(row, request)), None)
         if row is None:
             return Upstream(provider, Profile(source="no row fits: left alone"))
         return Upstream(provider, self._profiles[row.profile])
 
-    def _host(self, host: str) -> tuple[str, list[UpstreamRow]]:
+    def _host(self, host: str, authority: str) -> tuple[str, list[UpstreamRow]]:
         """The provider of a host, and the rows that may fit its requests."""
-        known = self._hosts.get(host)
+        known = self._hosts.get((host, authority))
         if known is None:
             if len(self._hosts) >= MAX_HOSTS:
                 self._hosts.clear()
-            known = self._hosts[host] = self._look_up(host.lower().rstrip("."))
+            known = self._look_up(_plain(host), _plain(authority))
+            self._hosts[host, authority] = known
         return known
 
-    def _look_up(self, host: str) -> tuple[str, list[UpstreamRow]]:
-        provider = next(
-            (row.name for row in self._providers.providers if fits_any(host, row.hosts)), ""
-        )
-        return provider, [row for row in self._rows if _fits_host(row, host, provider)]
+    def _look_up(self, host: str, authority: str) -> tuple[str, list[UpstreamRow]]:
+        """By the host that a request goes to; by the one that it names where that says no more.
+
+        A client may name any host, but what goes to a public provider is not taken for private.
+        """
+        provider = self._provider(host)
+        names = [host] if provider else [host, authority]
+        provider = provider or self._provider(authority)
+        return provider, [row for row in self._rows if _fits_host(row, names, provider)]
+
+    def _provider(self, host: str) -> str:
+        rows = self._providers.providers
+        return next((row.name for row in rows if fits_any(host, row.hosts)), "")
 
 
-def _fits_host(row: UpstreamRow, host: str, provider: str) -> bool:
-    if row.hosts and not fits_any(host, row.hosts):
+def _plain(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def _fits_host(row: UpstreamRow, names: Iterable[str], provider: str) -> bool:
+    if row.hosts and not any(fits_any(name, row.hosts) for name in names):
         return False
     return not row.provider or (bool(provider) and row.provider in ("any", provider))
 

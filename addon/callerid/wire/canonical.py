@@ -75,11 +75,14 @@ def joined(units: list[Unit]) -> list[Unit]:
     of Gemini keep the chunks of a stream.
     """
     whole: list[Unit] = []
+    goes_on: dict[int, list[str]] = {}  # hashed once, however often a text is cut
     for unit in units:
         if unit.letters and whole and whole[-1].letters:
-            whole[-1] = _letters(whole[-1].letters + unit.letters)
+            goes_on.setdefault(len(whole) - 1, []).append(unit.letters)
         else:
             whole.append(unit)
+    for at, letters in goes_on.items():
+        whole[at] = _letters("".join([whole[at].letters, *letters]))
     return whole
 
 

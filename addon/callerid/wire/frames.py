@@ -46,10 +46,9 @@ class Frames:
 
     def ended_by(self, frame: bytes) -> bool:
         """Whether a frame of the server is the last of a reply; raises NotJSON."""
-        said = wirejson.decode(frame)
-        kind = string(at(said, "type"))
+        kind = wirejson.type_of(frame)
         if kind == "response.done":
-            self._previous = string(at(said, "response", "id"))
+            self._previous = string(at(wirejson.decode(frame), "response", "id"))
         return kind in _ENDS
 
     def _update(self, session: object) -> None:

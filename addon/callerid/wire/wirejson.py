@@ -7,9 +7,15 @@ from collections.abc import Mapping
 
 import msgspec
 
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
+_typed = msgspec.json.Decoder(_Typed)
 _sorted = msgspec.json.Encoder(order="sorted")
 
 
@@ -50,6 +56,14 @@ def items(raw: bytes) -> list[bytes]:
         if not isinstance(value, list):
             raise NotJSON(f"expected a JSON array, got {type(value).__name__}") from None
         return [json.dumps(item).encode() for item in value]
+
+
+def type_of(raw: bytes) -> str:
+    """The member `type` of an object; the rest is passed over. Raises NotJSON."""
+    try:
+        return _typed.decode(raw).type
+    except _UNREAD:
+        return string(at(_decode_leniently(raw), "type"))
 
 
 def encode(value: object) -> bytes:

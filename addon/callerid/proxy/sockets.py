@@ -1,0 +1,72 @@
+"""mitmproxy's WebSockets: those that may hold calls, and how many of their frames are kept."""
+
+from __future__ import annotations
+
+import time
+
+from mitmproxy import ctx, http
+from mitmproxy.websocket import WebSocketData
+
+from callerid.guard import Guard
+from callerid.proxy import flows
+from callerid.proxy.desk import Desk
+from callerid.proxy.websocket import Socket
+from callerid.traces.rows import State
+from callerid.turn import Request
+
+
+class Sockets:
+    """The WebSockets that are open, and the bytes of frames that mitmproxy holds of each.
+
+    mitmproxy keeps every frame for as long as a socket is open, which for some clients is for
+    hours. Where they are not saved to a file, only the newest are left to it.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._open: dict[str, Socket] = {}
+        self._kept: dict[str, int] = {}
+
+    def start(self, flow: http.HTTPFlow, handshake: Request, desk: Desk) -> None:
+        """Look at the frames of a WebSocket that may hold calls."""
+        self._open[flow.id] = Socket(handshake, desk, self._guard)
+        self._kept[flow.id] = 0
+
+    def message(self, flow: http.HTTPFlow, viewable_bytes: int) -> None:
+        """A frame passes; it is not touched."""
+        socket = self._open.get(flow.id)
+        if socket is None or flow.websocket is None:
+            return
+        message = flow.websocket.messages[-1]
+        if message.is_text and message.from_client:
+            flows.describe(flow, socket.sent(message.content, time.time()))
+        elif message.is_text:
+            socket.received(message.content, time.time())
+        self._kept[flow.id] += len(message.content)
+        if self._kept[flow.id] > viewable_bytes:
+            self._kept[flow.id] = _let_go(flow.websocket)
+
+    def end(self, flow: http.HTTPFlow) -> None:
+        """A WebSocket closed; what was not answered by then is not answered."""
+        socket = self._open.pop(flow.id, None)
+        self._kept.pop(flow.id, None)
+        if socket is not None and flow.websocket is not None:
+            by_client = flow.websocket.closed_by_client
+            state = State.ABORTED if by_client else State.UNREACHABLE
+            words = f"the WebSocket was closed ({flow.websocket.close_code})"
+            socket.closed(state, time.time(), words)
+
+    def done(self, words: str) -> None:
+        """The proxy stops, and every socket with it."""
+        for socket in self._open.values():
+            socket.closed(State.INTERRUPTED, time.time(), words)
+        self._open.clear()
+        self._kept.clear()
+
+
+def _let_go(websocket: WebSocketData) -> int:
+    """Forget the older half of the frames of a socket; how many bytes there are to count from."""
+    if getattr(ctx.options, "save_stream_file", None):
+        return 0
+    del websocket.messages[: len(websocket.messages) // 2]
+    return sum(len(message.content) for message in websocket.messages)

@@ -299,7 +299,7 @@ def fail(*_: object, **__: object) -> NoReturn:
 
 STAGES: dict[str, tuple[str, Any, str]] = {
     "parsing": ("request", parse, "parse_call"),
-    "identification": ("request", Switchboard, "take"),
+    "identification": ("request", Switchboard, "identify"),
     "stripping": ("strip", Stamper, "strips"),
     "stamping": ("stamp", Stamper, "sets"),
     "returning ids": ("responseheaders", desks, "returned"),
@@ -342,7 +342,7 @@ def test_after_a_bug_the_next_call_is_identified(
 ) -> None:
     body = json.dumps(HELLO["/v1/messages"]).encode()
     with monkeypatch.context() as broken:
-        broken.setattr(Switchboard, "take", fail)
+        broken.setattr(Switchboard, "identify", fail)
         addon.request(flow_of("/v1/messages", body))
 
     flow = flow_of("/v1/messages", body)

@@ -43,7 +43,8 @@ def arguments(
 
     `files_named` are files by the option of ours that takes them.
     """
-    mode = ["--mode", f"reverse:{reverse}"] if reverse else []
+    # Lazy: the pages for operators answer, though the upstream is away.
+    mode = ["--mode", f"reverse:{reverse}", "--set", "connection_strategy=lazy"] if reverse else []
     ours = [f"{name}={path.absolute()}" for name, path in files_named.items() if path]
     return [
         "--listen-host", HOST, "--listen-port", str(port), *mode,

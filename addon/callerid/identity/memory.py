@@ -121,6 +121,8 @@ class Memory:
         self.declared: Index[tuple[str, str], Session] = Index()
         self.companies: Index[tuple[str, str, str], Session] = Index()
         self.openings = Openings()
+        self.messages = 0  # of all sessions remembered, and of the longest there has been
+        self.longest = 0
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def __len__(self) -> int:
@@ -129,6 +131,12 @@ class Memory:
     def get(self, id: str) -> Session | None:
         """The session with an id, if it is remembered."""
         return self._sessions.get(id)
+
+    def lengthen(self, session: Session, messages: int) -> None:
+        """Say how many messages a session has now."""
+        self.messages += messages - session.messages
+        self.longest = max(self.longest, messages)
+        session.messages = messages
 
     def is_live(self, session: Session, now: float) -> bool:
         """Whether a session has not been silent for too long."""
@@ -160,6 +168,7 @@ class Memory:
 
     def _forget(self, session: Session) -> None:
         del self._sessions[session.id]
+        self.messages -= session.messages
         for index in (
             self.points, self.units, self.replies, self.errands, self.responses, self.tool_ids,
             self.declared, self.companies,

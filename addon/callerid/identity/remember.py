@@ -147,7 +147,8 @@ def reply(
     for id in likeness.tool_ids(answer.messages):
         memory.tool_ids.add(session, (session.scope, id), session)
     words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
-    session.tail, session.messages = words.tail, words.messages
+    session.tail = words.tail
+    memory.lengthen(session, words.messages)
     session.ends_in_text = bool(answer.messages[-1].text)
     _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
     _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)

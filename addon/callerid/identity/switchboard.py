@@ -39,6 +39,7 @@ class Turn(msgspec.Struct, frozen=True):
     identity: Identity | None
     session: Session | None = None
     point: Point | None = None
+    is_known: bool = False  # whether the session was known before this call
 
     @property
     def call_kind(self) -> Kind:
@@ -66,9 +67,15 @@ class Switchboard:
 
     def take(self, request: Request, now: float) -> Turn | None:
         """The turn that a request begins; None where it is no LLM call. Raises NotJSON."""
-        call = parse.parse_call(request.path, request.body, self.reader)
-        if call is None:
-            return None
+        call = self.read(request)
+        return None if call is None else self.identify(request, call, now)
+
+    def read(self, request: Request) -> Call | None:
+        """The call that a request makes; None where it is no LLM call. Raises NotJSON."""
+        return parse.parse_call(request.path, request.body, self.reader)
+
+    def identify(self, request: Request, call: Call, now: float) -> Turn:
+        """The turn that a call begins."""
         if not self.settings.enabled:
             return Turn(request, call, None)
         return self._identify(request, call, now)
@@ -206,14 +213,15 @@ class Switchboard:
             remember.opening(session, question.opening, self.memory, question.now, identity.kind)
         if question.company:
             self.memory.companies.add(session, question.company, session)
+        is_known = match.session is not None
         if identity.kind is not Kind.MAIN:
-            return Turn(request, question.call, identity, session)
+            return Turn(request, question.call, identity, session, is_known=is_known)
         session.agent_id = question.agent.id
         point = remember.call(
             session, question.history, match.before, match.again, request.client,
             question.agent.id, self.memory, question.now,
         )  # fmt: skip
-        return Turn(request, question.call, identity, session, point)
+        return Turn(request, question.call, identity, session, point, is_known)
 
     def _name(self, session: Session, question: Question) -> None:
         """Let the ids that the client declared find the session from now on."""

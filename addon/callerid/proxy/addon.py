@@ -17,7 +17,9 @@ from callerid import files
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
+from callerid.numbers import Numbers
 from callerid.proxy import flows, ports
+from callerid.proxy.admin import Admin
 from callerid.proxy.desk import Desk, Ending, OpenCall
 from callerid.proxy.sockets import Sockets
 from callerid.proxy.tee import Tee
@@ -55,6 +57,7 @@ class CallerId:
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
         self._sockets = Sockets(self.guard)
         self._refused_ports: frozenset[int] = frozenset()
+        self._admin: Admin | None = None
         self._is_running = False
 
     # Options are text and are read in configure: mitmproxy drops an addon without a word when an
@@ -97,23 +100,35 @@ class CallerId:
         self._scopes = Scopes(configuration.credentials, digest_key)
         self.configuration = configuration
         candidates = Candidates(configuration.clients)
-        self.desk = Desk(switchboard, stamper, self._recorder, self.guard, new_id, candidates)
+        numbers = Numbers(self.guard.counts)
+        self.desk = Desk(
+            switchboard, stamper, self._recorder, self.guard, new_id, candidates, numbers
+        )
+        self._stop_admin()
+        self._admin = Admin(
+            configuration.settings, numbers, switchboard, self._recorder, self.guard
+        )
+        if self._is_running:
+            log.info("callerid: %s", self._admin.start())
 
     def running(self) -> None:
         """Learn which ports are ours, and say that we are there."""
         self._is_running = True
         with self.guard("running"):
-            self._refused_ports = self._own_ports()
-            if self.desk is None:
+            if self.desk is None or self._admin is None:
                 return
+            pages = self._admin.start()
+            self._refused_ports = self._own_ports()
             where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
-            log.info("callerid: identifying LLM calls; traces in %s", where)
+            log.info("callerid: identifying LLM calls; traces in %s; %s", where, pages)
 
     def _own_ports(self) -> frozenset[int]:
         server = ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
         own = {address[1] for address in server.listen_addrs()} if server else set()
         if "web_port" in ctx.options:
             own.add(ctx.options.web_port)
+        if self._admin and self._admin.port:
+            own.add(self._admin.port)
         extra = self.configuration.settings.proxy.refuse_ports if self.configuration else ()
         return frozenset(own | set(extra))
 
@@ -121,7 +136,9 @@ class CallerId:
         """Refuse the way back to our own ports."""
         with self.guard("server_connect"):
             host, port = data.server.address[:2] if data.server.address else ("", 0)
-            if ports.is_refused(host, port, self._refused_ports) and not flows.is_reverse(data):
+            if ports.is_refused(host, port, self._refused_ports) and not flows.is_reverse(
+                data.client
+            ):
                 data.server.error = (
                     f"callerid: port {port} is the proxy's own and cannot be reached through it; "
                     "if another machine is meant, name it by its address"
@@ -142,6 +159,9 @@ class CallerId:
             if self.desk is None or not flow.live or flow.response or flow.error:
                 return
             request = flow.request
+            if self._admin and (page := self._admin.answer(flow)):
+                flow.response = page
+                return
             if not parse.may_be_call(request.method, request.path):
                 return
             if request.raw_content is None:
@@ -263,6 +283,11 @@ class CallerId:
             self._open.clear()
             self._sockets.done(words)
             self._close_recorder()
+            self._stop_admin()
+
+    def _stop_admin(self) -> None:
+        if self._admin is not None:
+            self._admin.stop()
 
     def _close_recorder(self) -> None:
         if self._recorder is not None:

@@ -6,6 +6,7 @@ what fails costs its own result and nothing else. It knows no flows; time comes 
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 import msgspec
@@ -13,10 +14,11 @@ import msgspec
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
+from callerid.numbers import Numbers
 from callerid.stamp.stamper import Edit, Stamper, returned, with_members
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
-from callerid.turn import Because, HeaderList, Identity, Kind, Reply, Request, Timing
+from callerid.turn import Because, HeaderList, Identity, Kind, Reply, Request, Timing, Usage
 from callerid.wire import bodies, wirejson
 from callerid.wire.parse import ReplyReader
 
@@ -24,7 +26,7 @@ from callerid.wire.parse import ReplyReader
 class OpenCall:
     """A call whose reply is not over; `edits` are what is written on its request."""
 
-    __slots__ = ("edits", "entry", "is_remembered", "reader", "status", "turn")
+    __slots__ = ("edits", "entry", "is_remembered", "reader", "spent", "status", "turn")
 
     def __init__(self, turn: Turn, entry: Entry, edits: list[Edit]) -> None:
         self.turn = turn
@@ -33,6 +35,7 @@ class OpenCall:
         self.reader: ReplyReader | None = None
         self.status = 0
         self.is_remembered = False
+        self.spent: float | None = 0.0  # seconds before the first byte; None once it was there
 
 
 class Begun(NamedTuple):
@@ -68,6 +71,7 @@ class Desk:
         guard: Guard,
         new_id: NewId,
         candidates: Candidates,
+        numbers: Numbers,
     ) -> None:
         self.switchboard = switchboard
         self.guard = guard
@@ -75,17 +79,22 @@ class Desk:
         self._recorder = recorder
         self._new_id = new_id
         self._candidates = candidates
+        self._numbers = numbers
 
     def begin(self, request: Request, encoding: str, now: float, *, stamps: bool = True) -> Begun:
         """Take a request that may be a call; its body still packed as `encoding` says.
 
         Without `stamps` nothing can be written on it: the calls of a WebSocket have no headers.
         """
+        began = time.perf_counter()
         edits = self.strips(request) if stamps else []
         with self.guard("request"):
             turn = self._read(request, encoding, now)
             if turn is not None:
-                return self._open(turn, edits, now, stamps=stamps)
+                begun = self._open(turn, edits, now, stamps=stamps)
+                if begun.call is not None:
+                    begun.call.spent = time.perf_counter() - began
+                return begun
         return Begun(edits, None)
 
     def strips(self, request: Request) -> list[Edit]:
@@ -96,8 +105,14 @@ class Desk:
 
     def _read(self, request: Request, encoding: str, now: float) -> Turn | None:
         try:
-            body = bodies.unpack(encoding, request.body) if encoding else request.body
-            return self.switchboard.take(msgspec.structs.replace(request, body=body), now)
+            with self._numbers.timed("parse"):
+                body = bodies.unpack(encoding, request.body) if encoding else request.body
+                request = msgspec.structs.replace(request, body=body)
+                call = self.switchboard.read(request)
+            if call is None:
+                return None
+            with self._numbers.timed("identify"):
+                return self.switchboard.identify(request, call, now)
         except (bodies.BadEncoding, wirejson.NotJSON) as error:
             self.guard.note("unreadable_request", f"a call's body could not be read: {error}")
             return None
@@ -107,8 +122,9 @@ class Desk:
         call_id = self._new_id("call")
         members: list[Edit] = []
         if identity is not None:
+            self._numbers.identified(identity, is_known=turn.is_known)
             if stamps:
-                with self.guard("stamp"):
+                with self.guard("stamp"), self._numbers.timed("stamp"):
                     edits += self._stamper.sets(identity, request, call_id)
                     members = self._stamper.members(identity, request)
             with self.guard("candidates"):
@@ -140,16 +156,26 @@ class Desk:
 
     def reply_begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
         """Make ready to read a reply; the headers that it takes to the client."""
+        began = time.perf_counter()
         call.status = status
         with self.guard("reply"):
             try:
                 call.reader = self.switchboard.reply_reader(call.turn, headers)
             except bodies.BadEncoding as error:
                 self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
+        if call.spent is not None:
+            call.spent += time.perf_counter() - began
         return returned(call.turn.identity) if call.turn.identity else []
 
     def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
         """Read the next bytes of a reply; a reply that cannot be read is not read further."""
+        began = time.perf_counter()
+        self._read_on(call, chunk, now)
+        if call.spent is not None:
+            self._numbers.added(call.spent + time.perf_counter() - began)
+            call.spent = None
+
+    def _read_on(self, call: OpenCall, chunk: bytes, now: float) -> None:
         if call.reader is None:
             return
         reader, call.reader = call.reader, None  # gone, should reading fail in whatever way
@@ -173,6 +199,7 @@ class Desk:
                 if call.reader.broken_events:
                     self.guard.note("broken_events", "a stream held events that are no JSON")
         state = _state(ending, reply)
+        self._numbers.ended(state, reply.usage if reply else Usage())
         if not call.is_remembered:
             self._remember(call, reply, state, ending.at)
         self._record(

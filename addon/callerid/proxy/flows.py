@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from mitmproxy import http
-from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy import connection, http
 
 from callerid.scopes import Scopes
 from callerid.stamp.stamper import Edit
@@ -95,9 +94,9 @@ def is_stream(response: http.Response) -> bool:
     return is_event_stream(response) or "content-length" not in response.headers
 
 
-def is_reverse(data: ServerConnectionHookData) -> bool:
-    """Whether the upstream is the operator's choice (reverse mode), not the client's."""
-    return "reverse" in str(getattr(data.client, "proxy_mode", ""))
+def is_reverse(client: connection.Client) -> bool:
+    """Whether a client's upstream is the operator's choice (reverse mode), not its own."""
+    return "reverse" in str(getattr(client, "proxy_mode", ""))
 
 
 def describe(flow: http.HTTPFlow, identity: Identity | None) -> None:

@@ -26,7 +26,10 @@ def _recorded(flow: http.HTTPFlow, number: int) -> RecordedCall:
     ours = flow.metadata.get("callerid.stamped", ())  # what callerid set is not the client's word
     headers = tuple(
         (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in flow.request.headers.fields
+        for name, value in (
+            *flow.request.headers.fields,
+            *flow.metadata.get("callerid.stripped", ()),
+        )
         if name.decode("utf-8", "surrogateescape").lower() not in ours
     )
     asked = flow.request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,12 @@ def load(path: str = "") -> Configuration:
     _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
     _check_upstreams(settings.stamp.upstreams, configuration.profiles, f"{path}: stamp.upstreams")
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
+    admin = settings.admin
+    if not (admin.token or admin.host == "localhost" or _is_loopback(admin.host)):
+        raise BadSetting(
+            f"{path}: admin.host = {admin.host!r}, but without admin.token it is an address of "
+            'loopback (default "127.0.0.1")'
+        )
     for row in configuration.credentials.renewed:
         _check_pattern(
             row.pattern, f"{_table(tables.credentials, 'credentials', beside)}: {row.name}.pattern"
@@ -102,3 +109,10 @@ def _check_pattern(pattern: str, where: str) -> None:
         raise BadSetting(
             f"{where} = {pattern!r}, but it is a regular expression ({error})"
         ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -15,6 +15,7 @@ Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
 Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Switch = Annotated[bool, Meta(description="true or false")]
 Phrases = Annotated[tuple[str, ...], Meta(description="a list of texts")]
+Text = Annotated[str, Meta(description="a text")]
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
@@ -61,6 +62,17 @@ class ProxySettings(Strict, frozen=True):
     refuse_ports: Annotated[tuple[Port, ...], Meta(description="a list of ports")] = ()
 
 
+class AdminSettings(Strict, frozen=True):
+    """Where those who run it can see how it is."""
+
+    enabled: Switch = True
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="a port, 0 to 65535")] = 8082
+    token: Text = ""
+    in_reverse_mode: Switch = True
+    magic_host: Text = ""
+
+
 class TableSettings(Strict, frozen=True):
     """Which tables are used; "" is the shipped one."""
 
@@ -78,4 +90,5 @@ class Settings(Strict, frozen=True):
     record: RecordSettings = RecordSettings()
     stream: StreamSettings = StreamSettings()
     proxy: ProxySettings = ProxySettings()
+    admin: AdminSettings = AdminSettings()
     tables: TableSettings = TableSettings()

@@ -1,0 +1,149 @@
+"""The pages /metrics, /config and /health: what is asked in, status and text out."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from prometheus_client.exposition import choose_encoder
+
+from callerid import __version__
+from callerid.numbers import Numbers
+from callerid.settings.values import Settings
+
+PATHS = ("/metrics", "/config", "/health")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_JSON = "application/json"
+_MASK = "***"
+
+
+class Asked(NamedTuple):
+    """A request for a page; headers "" where they are missing."""
+
+    path: str  # with its query
+    host: str  # the Host header
+    accept: str = ""
+    authorization: str = ""
+    is_local: bool = True
+
+
+class Page(NamedTuple):
+    """What is answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Status(NamedTuple):
+    """How it is right now: what the numbers do not count."""
+
+    traces: str
+    queued: int
+    dropped: int
+    uptime_seconds: float
+
+
+class Pages:
+    """Answers for the pages; who may see them is decided here too."""
+
+    def __init__(
+        self, settings: Settings, numbers: Numbers, lengths: Callable[[], tuple[int, int, int]],
+        status: Callable[[], Status],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._numbers = numbers
+        self._lengths = lengths  # sessions remembered, their messages, those of the longest
+        self._status = status
+
+    def answer(self, asked: Asked) -> Page:
+        """The page that is asked for, or why there is none."""
+        url = urlsplit(asked.path)
+        query = parse_qs(url.query)
+        if refusal := self._refusal(asked, (query.get("token") or [""])[0]):
+            return _page(403, {"error": refusal})
+        if url.path == "/metrics":
+            wanted = (query.get("format") or [""])[0]
+            return self._metrics(asked.accept, is_text=wanted == "prometheus")
+        if url.path == "/config":
+            return _page(200, self._config())
+        if url.path == "/health":
+            return _page(200, self._health())
+        return _page(404, {"error": f"there are {', '.join(PATHS)}; got {url.path}"})
+
+    def _refusal(self, asked: Asked, token: str) -> str:
+        """Why somebody may not see the pages; "" where he may."""
+        admin = self._settings.admin
+        said = token or asked.authorization.removeprefix("Bearer ").strip()
+        if admin.token and hmac.compare_digest(said.encode(), admin.token.encode()):
+            return ""
+        if admin.token:
+            return "expected the token: Authorization: Bearer TOKEN, or ?token=TOKEN"
+        if not asked.is_local:
+            return "these pages are for this machine only; set admin.token to see them from others"
+        name = urlsplit(f"//{asked.host}").hostname or ""
+        if not name or name not in (*LOCAL_NAMES, admin.host, admin.magic_host):
+            return f"Host {asked.host!r} is not ours: expected one of {', '.join(LOCAL_NAMES)}"
+        return ""
+
+    def _metrics(self, accept: str, *, is_text: bool) -> Page:
+        if is_text or "openmetrics" in accept or "text/plain" in accept:
+            encode, content_type = choose_encoder(accept)
+            return Page(200, content_type, encode(self._numbers.registry))
+        return _page(200, self._figures())
+
+    def _figures(self) -> dict[str, object]:
+        """The figures in the shape that Cylestio's gateway documents, and our own beside them."""
+        numbers, status = self._numbers, self._status()
+        calls = numbers.total("calls_total")
+        sessions, messages, longest = self._lengths()
+        return {
+            "sessions": {
+                "active_count": sessions,
+                "total_created": int(numbers.total("sessions_created_total")),
+                "cache_hit_rate": round(numbers.total("calls_matched_total") / calls, 3)
+                if calls
+                else 0.0,
+                "fuzzy_matches": numbers.likened,
+                "average_session_length": round(messages / sessions, 1) if sessions else 0.0,
+                "longest_session": longest,
+            },
+            "performance": {
+                "session_lookup_ms": round(numbers.mean_ms("stage_seconds", stage="identify"), 3),
+                "hash_computation_ms": round(numbers.mean_ms("stage_seconds", stage="parse"), 3),
+                "first_byte_added_ms": round(numbers.mean_ms("first_byte_added_seconds"), 3),
+            },
+            "calls": {
+                "total": int(calls),
+                "by_because": numbers.by("calls_total", "because"),
+                "by_kind": numbers.by("calls_total", "kind"),
+                "by_state": numbers.by("replies_total", "state"),
+            },
+            "tokens": numbers.by("tokens_total", "type"),
+            "recording": {"queued": status.queued, "dropped": status.dropped},
+            "trouble": numbers.by("trouble_total", "kind"),
+        }
+
+    def _config(self) -> dict[str, object]:
+        said: dict[str, object] = msgspec.to_builtins(self._settings)
+        if self._settings.admin.token:
+            said["admin"] = msgspec.to_builtins(self._settings.admin) | {"token": _MASK}
+        return said
+
+    def _health(self) -> dict[str, object]:
+        status = self._status()
+        return {
+            "status": "degraded" if status.dropped else "ok",
+            "callerid": __version__,
+            "traces": status.traces,
+            "uptime_seconds": round(status.uptime_seconds, 1),
+            "recording": {"queued": status.queued, "dropped": status.dropped},
+        }
+
+
+def _page(status: int, value: object) -> Page:
+    return Page(status, _JSON, json.dumps(value, indent=2).encode() + b"\n")

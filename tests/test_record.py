@@ -15,6 +15,7 @@ import pytest
 from sqlite_utils import Database
 
 from callerid.guard import Guard
+from callerid.settings.values import RecordSettings
 from callerid.traces import database as traces
 from callerid.traces import rows
 from callerid.traces.record import Recorder
@@ -58,9 +59,9 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def recorder(
-    path: Path, guard: Guard, queue_size: int = 1000, flush_seconds: float = 0.01
+    path: Path, guard: Guard, flush_seconds: float = 0.01, **more: int
 ) -> Iterator[Recorder]:
-    recorder = Recorder(path, queue_size, flush_seconds, guard)
+    recorder = Recorder(path, RecordSettings(flush_seconds=flush_seconds, **more), guard)
     try:
         yield recorder
     finally:
@@ -169,6 +170,24 @@ def test_a_full_queue_says_no_at_once(path: Path, guard: Guard) -> None:
 
     assert not all(taken)
     assert len(on_record(path)) == sum(taken)
+
+
+def test_a_queue_that_holds_too_many_bytes_says_no_at_once(path: Path, guard: Guard) -> None:
+    with recorder(path, guard):
+        pass
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        recorder(path, guard, queue_bytes=1000) as at_work,
+    ):
+        other.execute("begin immediate")
+        taken = [at_work.put(entry(f"c{number}", request_bytes=300)) for number in range(9)]
+        other.execute("rollback")
+        while not at_work.put(entry("later", request_bytes=2000)):
+            pass
+
+    assert taken == [True] * 3 + [False] * 6
+    assert [id for id, _ in on_record(path)] == ["c0", "c1", "c2", "later"]
+    assert not guard.counts
 
 
 def test_a_file_held_for_too_long_costs_the_batch_and_recording_goes_on(

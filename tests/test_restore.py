@@ -50,7 +50,8 @@ class Proxy:
         assert turn is not None
         self.board.answer(turn, answer, now + 1, has_failed=False)
         id = f"call_{next(self._serial):06}"
-        begun = Entry(id, request, turn.call, turn.identity, "", (), Timing(now))
+        size = len(request.body)
+        begun = Entry(id, request, turn.call, turn.identity, "", (), Timing(now), size)
         ended = msgspec.structs.replace(
             begun, timing=Timing(now, now, now + 1), state=State.OK, status=200, reply=answer
         )

@@ -39,7 +39,10 @@ class State(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A call as it stands, to be written down; it is written when it begins and when it ends."""
+    """A call as it stands, to be written down; it is written when it begins and when it ends.
+
+    The request comes without its body: what was read of it is in the call.
+    """
 
     id: str
     request: Request
@@ -48,11 +51,17 @@ class Entry(msgspec.Struct, frozen=True):
     provider: str
     edits: tuple[Edit, ...]
     timing: Timing
+    request_bytes: int = 0
     state: State = State.IN_FLIGHT
     status: int | None = None
     reply: Reply | None = None
     reply_bytes: int | None = None
     error: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it keeps in memory, about, while it waits to be written."""
+        return self.request_bytes + (self.reply_bytes or 0)
 
 
 class Said(NamedTuple):
@@ -145,7 +154,7 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
         "members": wirejson.encode(members).decode(),
         "base_call_id": base_call_id,
         "base_length": base_length,
-        "request_bytes": len(request.body),
+        "request_bytes": entry.request_bytes,
         "client_address": request.client.address or None,
         "client_connection": request.client.connection or None,
         "user_agent": credentials.masked(request.client.user_agent) or None,

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlite_utils import Database
 
@@ -30,6 +31,7 @@ from callerid.turn import (
     Reply,
     Request,
     Role,
+    Stood,
     Text,
     Timing,
     Usage,
@@ -339,3 +341,38 @@ def test_a_credential_that_stands_in_a_message_is_masked_there_too(
         at_work.put(entry("c1", f"My key is {key}", headers=headers))
 
     assert key.encode() not in path.read_bytes()
+
+
+def test_credentials_in_a_body_are_not_written_down(path: Path, guard: Guard) -> None:
+    secret = b"a-token-for-somebody-else"
+    servers = b'[{"type":"url","authorization_token":"%b"}]' % secret
+    tools = b'[{"type":"mcp","headers":{"Authorization":"Bearer %b"},"authorization":"%b"}]'
+    asked = entry("c1")
+    call = msgspec.structs.replace(
+        asked.call,
+        members=(
+            ("mcp_servers", servers),
+            ("api_key", b'"%b"' % secret),
+            ("metadata", b'{"note":"sk-proj-0123456789abcdef"}'),
+            ("tools", Stood.TOOLS),
+        ),
+        tools_raw=tools % (secret, secret),
+    )
+
+    with recorder(path, guard) as at_work:
+        at_work.put(msgspec.structs.replace(asked, call=call))
+
+    written = b"".join(file.read_bytes() for file in path.parent.glob("traces.db*"))
+    assert b"mcp_servers" in written
+    assert secret not in written
+    assert b"sk-proj" not in written
+    assert not guard.counts
+
+
+def test_the_dummy_key_of_a_local_server_masks_no_words(path: Path, guard: Guard) -> None:
+    with recorder(path, guard) as at_work:
+        headers = (("authorization", "Bearer ollama"),)
+        at_work.put(entry("c1", "How do I install ollama?", headers=headers))
+
+    texts = "select text from messages where role = 'user'"
+    assert on_record(path, texts) == [("How do I install ollama?",)]

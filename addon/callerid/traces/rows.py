@@ -125,7 +125,7 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
     request, call, identity = entry.request, entry.call, entry.identity
     hidden = secrets_of(entry)
     members = [
-        (name, credentials.without(raw, hidden).decode("utf-8", "replace"))
+        (name, credentials.masked_member(name, credentials.without(raw, hidden)))
         for name, raw in call.members
     ]
     headers = credentials.masked_headers(request.headers)
@@ -151,7 +151,9 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
         "path": credentials.masked_path(request.path),
         "request_headers": wirejson.encode(headers).decode(),
         "stamped_headers": wirejson.encode(entry.edits).decode(),
-        "members": wirejson.encode(members).decode(),
+        "members": wirejson.encode(
+            [(name, raw.decode("utf-8", "replace")) for name, raw in members]
+        ).decode(),
         "base_call_id": base_call_id,
         "base_length": base_length,
         "request_bytes": entry.request_bytes,
@@ -218,7 +220,11 @@ def _line(part: Part) -> str:
 
 def prompt(raw: bytes, text: str, hidden: tuple[str, ...]) -> Said | None:
     """The row of a system prompt or of the tools, which stand outside the messages."""
-    return _stored("system" if text else "tools", text, raw, hidden) if raw else None
+    if not raw:
+        return None
+    if text:
+        return _stored("system", text, raw, hidden)
+    return _stored("tools", "", credentials.masked_json(raw), hidden)
 
 
 def _stored(role: str, text: str, raw: bytes, hidden: tuple[str, ...]) -> Said:

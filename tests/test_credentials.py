@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ import make
 from callerid import credentials
 from callerid.credentials import MASK
 
-KEYS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=8, max_size=40)
+KEYS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=15, max_size=40).map(
+    "7{}".format
+)
 
 
 # What may not be written down
@@ -122,10 +126,62 @@ def test_a_secret_of_a_request_is_found_nowhere(key: str, before: bytes, after: 
 
 
 def test_longer_secrets_go_before_the_shorter_ones_within_them() -> None:
-    headers = [("x-api-key", "abcdef"), ("x-secret", "abcdefgh")]
+    short, long = "abcdef0123456789", "abcdef0123456789abc"
+    headers = [("x-api-key", short), ("x-secret", long)]
 
-    assert credentials.secrets_in(headers, "/") == ("abcdefgh", "abcdef")
+    assert credentials.secrets_in(headers, "/") == (long, short)
 
 
-def test_short_words_are_no_secrets() -> None:
-    assert credentials.secrets_in([("x-api-key", "dummy")], "/?key=a") == ()
+@pytest.mark.parametrize(
+    "said", ["dummy", "Bearer ollama", "Bearer dummy-key", "oauth2", "no-key-is-required-here"]
+)
+def test_words_are_no_secrets_that_a_text_may_not_hold(said: str) -> None:
+    headers = [("authorization", said), ("x-auth-type", said)]
+
+    assert credentials.secrets_in(headers, "/?key=a") == ()
+    assert credentials.masked_headers(headers) == [("authorization", MASK), ("x-auth-type", MASK)]
+
+
+@pytest.mark.parametrize("said", ["sk-short-12", f"Bearer {SECRET}", "dGhpc0lzQVNlY3JldA"])
+def test_what_nobody_says_is_a_secret_wherever_it_stands(said: str) -> None:
+    assert said.split()[-1] in credentials.secrets_in([("authorization", said)], "/")
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b'{"a":[{"authorization_token":"x"}]}', b'{"a":[{"authorization_token":"***"}]}'),
+        (b'{"headers": {"Authorization" : "B \\" x"}}', b'{"headers": {"Authorization" : "***"}}'),
+        (b'{"X-Api-Key":["x","y"],"n":1}', b'{"X-Api-Key":"***","n":1}'),
+        (b'{"clientSecret":"x","apiKey":"y"}', b'{"clientSecret":"***","apiKey":"***"}'),
+    ],
+)
+def test_what_json_names_a_secret_is_masked_at_any_depth(raw: bytes, shown: bytes) -> None:
+    assert credentials.masked_json(raw) == shown
+    assert json.loads(shown)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"max_tokens":9,"tokens":"many","prompt_cache_key":"sess_1","tokenizer":"x"}',
+        b'{"properties":{"password":{"type":"string","description":"a \\"token\\": x"}}}',
+        b'"token"',
+    ],
+)
+def test_other_json_is_shown(raw: bytes) -> None:
+    assert credentials.masked_json(raw) == raw
+
+
+def test_a_header_that_holds_json_is_shown_without_its_secrets() -> None:
+    config = '{"provider":"azure-openai","api_key":"0123456789abcdef"}'
+
+    assert credentials.masked_headers([("x-portkey-config", config)]) == [
+        ("x-portkey-config", '{"provider":"azure-openai","api_key":"***"}')
+    ]
+
+
+@make.QUICK
+@given(value=make.JSON, name=st.sampled_from(["api_key", "metadata", "x"]))
+def test_a_member_is_still_json_when_it_is_masked(value: object, name: str) -> None:
+    json.loads(credentials.masked_member(name, make.encoded({"token": "Bearer x", "v": value})))

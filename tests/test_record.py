@@ -11,10 +11,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlite_utils import Database
 
 from callerid.guard import Guard
+from callerid.settings.values import RecordSettings
 from callerid.traces import database as traces
 from callerid.traces import rows
 from callerid.traces.record import Recorder
@@ -29,6 +31,7 @@ from callerid.turn import (
     Reply,
     Request,
     Role,
+    Stood,
     Text,
     Timing,
     Usage,
@@ -58,9 +61,9 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def recorder(
-    path: Path, guard: Guard, queue_size: int = 1000, flush_seconds: float = 0.01
+    path: Path, guard: Guard, flush_seconds: float = 0.01, **more: int
 ) -> Iterator[Recorder]:
-    recorder = Recorder(path, queue_size, flush_seconds, guard)
+    recorder = Recorder(path, RecordSettings(flush_seconds=flush_seconds, **more), guard)
     try:
         yield recorder
     finally:
@@ -169,6 +172,24 @@ def test_a_full_queue_says_no_at_once(path: Path, guard: Guard) -> None:
 
     assert not all(taken)
     assert len(on_record(path)) == sum(taken)
+
+
+def test_a_queue_that_holds_too_many_bytes_says_no_at_once(path: Path, guard: Guard) -> None:
+    with recorder(path, guard):
+        pass
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        recorder(path, guard, queue_bytes=1000) as at_work,
+    ):
+        other.execute("begin immediate")
+        taken = [at_work.put(entry(f"c{number}", request_bytes=300)) for number in range(9)]
+        other.execute("rollback")
+        while not at_work.put(entry("later", request_bytes=2000)):
+            pass
+
+    assert taken == [True] * 3 + [False] * 6
+    assert [id for id, _ in on_record(path)] == ["c0", "c1", "c2", "later"]
+    assert not guard.counts
 
 
 def test_a_file_held_for_too_long_costs_the_batch_and_recording_goes_on(
@@ -320,3 +341,38 @@ def test_a_credential_that_stands_in_a_message_is_masked_there_too(
         at_work.put(entry("c1", f"My key is {key}", headers=headers))
 
     assert key.encode() not in path.read_bytes()
+
+
+def test_credentials_in_a_body_are_not_written_down(path: Path, guard: Guard) -> None:
+    secret = b"a-token-for-somebody-else"
+    servers = b'[{"type":"url","authorization_token":"%b"}]' % secret
+    tools = b'[{"type":"mcp","headers":{"Authorization":"Bearer %b"},"authorization":"%b"}]'
+    asked = entry("c1")
+    call = msgspec.structs.replace(
+        asked.call,
+        members=(
+            ("mcp_servers", servers),
+            ("api_key", b'"%b"' % secret),
+            ("metadata", b'{"note":"sk-proj-0123456789abcdef"}'),
+            ("tools", Stood.TOOLS),
+        ),
+        tools_raw=tools % (secret, secret),
+    )
+
+    with recorder(path, guard) as at_work:
+        at_work.put(msgspec.structs.replace(asked, call=call))
+
+    written = b"".join(file.read_bytes() for file in path.parent.glob("traces.db*"))
+    assert b"mcp_servers" in written
+    assert secret not in written
+    assert b"sk-proj" not in written
+    assert not guard.counts
+
+
+def test_the_dummy_key_of_a_local_server_masks_no_words(path: Path, guard: Guard) -> None:
+    with recorder(path, guard) as at_work:
+        headers = (("authorization", "Bearer ollama"),)
+        at_work.put(entry("c1", "How do I install ollama?", headers=headers))
+
+    texts = "select text from messages where role = 'user'"
+    assert on_record(path, texts) == [("How do I install ollama?",)]

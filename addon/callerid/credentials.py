@@ -9,20 +9,32 @@ from urllib.parse import parse_qsl, unquote
 from callerid.turn import HeaderList
 
 MASK = "***"
-MIN_SECRET = 6  # characters: masking shorter words would eat ordinary text
+MIN_SECRET = 16  # characters: shorter ones are words, as the dummy keys of local servers ("ollama")
 
 # Any header whose name says that it holds a secret, whoever's it is.
 _SECRET_NAME = re.compile(
-    r"auth|api-?key|-key$|^key$|token|cookie|secret|credential|password|signature", re.IGNORECASE
+    r"auth|api-?key|-v?key$|-vk$|^key$|token|cookie|secret|credential|password|signature",
+    re.IGNORECASE,
 )
 # Not secrets, in spite of their names: how many tokens, or the name of a header.
 _NO_SECRET = re.compile(r"max-tokens|ratelimit|count-tokens", re.IGNORECASE)
+# A text (or a list of them) in JSON whose name ends in a word for a secret: the credentials that an
+# agent hands on to MCP servers and gateways. Not *_key: prompt_cache_key names a session.
+_WORDS = ("authorization", "api_key", "api-key", "apikey", "virtual_key", "token", "secret",
+          "password", "cookie", "credential")  # fmt: skip
+_SECRET_MEMBER = re.compile(
+    rb'"(?=\s*:\s*["[])(?:%b)(\s*:\s*)(?:"(?:[^"\\]|\\.)*"|\[[^][{}]*\])'
+    % "|".join(f'(?<={word}")' for word in _WORDS).encode(),
+    re.IGNORECASE,
+)
+_MASKED_MEMBER = rb'"\1"%b"' % MASK.encode()
+MAX_SETTING = 4096  # bytes of a member of a body; a longer one is what was said
 # What keys look like, wherever they stand: vendors' prefixes, JSON web tokens, bearer words.
 _SECRET_VALUE = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|ghs|glpat|xox[abp]|nvapi|csk|fw|r8)[-_][A-Za-z0-9_-]{8,}"
     r"|\bAIza[A-Za-z0-9_-]{20,}|\bya29\.[A-Za-z0-9_-]{8,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"
-    r"|(?<=Bearer )[^\s\"',;]+"
+    r"|(?<=Bearer )[^\s\"',;\\]+"
 )
 
 
@@ -31,12 +43,32 @@ def secrets_in(headers: HeaderList, path: str) -> tuple[str, ...]:
     secrets = {value.strip() for name, value in headers if _is_secret(name)}
     secrets |= {secret.partition(" ")[2].strip() for secret in secrets}
     secrets |= {value for name, value in _query(path) if _is_secret(name)}
-    return tuple(sorted((s for s in secrets if len(s) >= MIN_SECRET), key=len, reverse=True))
+    return tuple(sorted(filter(_looks_random, secrets), key=len, reverse=True))
 
 
 def masked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Headers as they may be written down."""
-    return [(name, MASK if _is_secret(name) else masked(value)) for name, value in headers]
+    return [(name, MASK if _is_secret(name) else _masked_value(value)) for name, value in headers]
+
+
+def _masked_value(value: str) -> str:
+    if "{" not in value:
+        return masked(value)
+    shown = masked_json(value.encode("utf-8", "surrogateescape"))  # some gateways take JSON
+    return masked(shown.decode("utf-8", "surrogateescape"))
+
+
+def masked_json(raw: bytes) -> bytes:
+    """JSON without the texts whose names say that they are secret, at whatever depth."""
+    return _SECRET_MEMBER.sub(_MASKED_MEMBER, raw)
+
+
+def masked_member(name: str, raw: bytes) -> bytes:
+    """A member of a body, still JSON, as it may be written down."""
+    if len(raw) <= MAX_SETTING:
+        raw = masked(raw.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    before = b'"' + name.encode("utf-8", "replace") + b'":'
+    return masked_json(before + raw)[len(before) :]
 
 
 def masked_path(path: str) -> str:
@@ -57,6 +89,17 @@ def without(text: bytes, secrets: Iterable[str]) -> bytes:
     for secret in secrets:
         text = text.replace(secret.encode("utf-8", "surrogateescape"), MASK.encode())
     return text
+
+
+def _looks_random(secret: str) -> bool:
+    """Whether a credential is nothing that anybody says; to mask words would garble a text."""
+    return any(map(_is_random, secret.split()))
+
+
+def _is_random(word: str) -> bool:
+    if len(word) < MIN_SECRET:
+        return bool(_SECRET_VALUE.fullmatch(word))
+    return any(map(str.isdigit, word)) or not (word.islower() or word.isupper())
 
 
 def _is_secret(name: str) -> bool:

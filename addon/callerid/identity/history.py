@@ -6,7 +6,7 @@ never meet in one name. A longer history keeps the names of the shorter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -41,6 +41,44 @@ class History(msgspec.Struct, frozen=True):
         """The history with a model's messages that follow one another as one."""
         units = canonical.joined(list(self.units))
         return self if len(units) == len(self.units) else _of(self.start, units)
+
+
+class Trail(msgspec.Struct, frozen=True):
+    """A history that another can be built on without reading it again.
+
+    `ends` says how many units lie up to the end of each message; -1 where results of tools come
+    last, whose order those that follow may change.
+    """
+
+    messages: tuple[Message, ...]
+    history: History
+    ends: tuple[int, ...]
+
+    def grown(self, length: int, messages: Sequence[Message]) -> Trail:
+        """The trail of the first messages of this one, so many, with others after them."""
+        whole = (*self.messages[:length], *messages)
+        while length and self.ends[length - 1] < 0:
+            length -= 1
+        at = self.ends[length - 1] if length else 0
+        units, ends = list(self.history.units[:at]), list(self.ends[:length])
+        waiting: list[Message] = []
+        for message in whole[length:]:
+            waiting.append(message)
+            if message.units[-1].is_tool_result if message.units else len(waiting) > 1:
+                ends.append(-1)
+                continue
+            units += canonical.in_order(waiting)
+            ends.append(len(units))
+            waiting.clear()
+        units += canonical.in_order(waiting)
+        start, links = self.history.start, self.history.links[:at]
+        more = extend(links[-1] if links else start, units[at:])
+        return Trail(whole, History(start, tuple(units), (*links, *more)), tuple(ends))
+
+
+def trail(scope: str) -> Trail:
+    """The trail of a history of one scope, in which nothing was said yet."""
+    return Trail((), History(beginning(scope), (), ()), ())
 
 
 def beginning(scope: str) -> Link:

@@ -99,8 +99,13 @@ class Question:
             weight += unit.weight
         return weight
 
+    @cached_property
+    def whole(self) -> History:
+        """The history that the messages make, from the beginning."""
+        return histories.trace(histories.beginning(self.client.scope), self.call.messages)
+
     def _history(self) -> History:
-        whole = histories.trace(histories.beginning(self.client.scope), self.call.messages)
+        whole = self.whole
         if self.answered is None or self.answered.link in whole.links:
             return whole
         if self.call.dialect is not Dialect.OPENAI_RESPONSES:

@@ -103,8 +103,8 @@ def _hear(session: Session, history: History, before: Point, memory: Memory) -> 
         return
     scope = histories.beginning(session.scope)
     known = history.links.index(before.link) + 1
-    for at, unit in history.model_units():
-        if at >= known:
+    for unit in history.units[known:]:
+        if unit.role is Role.ASSISTANT:
             _say(session, histories.key(scope, unit), memory)
 
 
@@ -122,8 +122,12 @@ def reply(
     now: float,
     *,
     has_failed: bool,
+    is_newest: bool = True,
 ) -> None:
-    """Remember how a call was answered: the history grows by what the model said."""
+    """Remember how a call was answered: the history grows by what the model said.
+
+    The newest words of the session are those of this reply, unless it is not its newest.
+    """
     session = point.session
     memory.touch(session, now)
     units = canonical.in_order(answer.messages)
@@ -146,11 +150,12 @@ def reply(
         memory.responses.add(session, (session.scope, id), spoken)
     for id in likeness.tool_ids(answer.messages):
         memory.tool_ids.add(session, (session.scope, id), session)
-    words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
-    session.tail = words.tail
-    memory.lengthen(session, words.messages)
-    session.ends_in_text = bool(answer.messages[-1].text)
-    _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
+    if is_newest:
+        words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
+        session.tail = words.tail
+        memory.lengthen(session, words.messages)
+        session.ends_in_text = bool(answer.messages[-1].text)
+        _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
     _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from callerid.identity import remember
 from callerid.identity.agents import Agent, Agents
 from callerid.identity.declared import Declarations, Declared
+from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
 from callerid.identity.memory import Memory
@@ -84,26 +85,45 @@ class Switchboard:
         """What reads the reply to a turn, as its bytes come; raises BadEncoding."""
         return ReplyReader(turn.call.dialect, headers, self.reader)
 
-    def answer(self, turn: Turn, reply: Reply | None, now: float, *, has_failed: bool) -> None:
-        """Remember how a turn ended; None is a reply that could not be read."""
+    def answer(
+        self,
+        turn: Turn,
+        reply: Reply | None,
+        now: float,
+        *,
+        has_failed: bool,
+        is_newest: bool = True,
+    ) -> None:
+        """Remember how a turn ended; None is a reply that could not be read.
+
+        Without `is_newest` there is a newer reply on record, whose words count.
+        """
         answer = reply or Reply()
         if turn.point is not None:
             remember.reply(
-                turn.point, turn.call, answer, self.reader, self.memory, now, has_failed=has_failed
-            )
+                turn.point, turn.call, answer, self.reader, self.memory, now,
+                has_failed=has_failed, is_newest=is_newest,
+            )  # fmt: skip
         elif turn.session and turn.call_kind is Kind.COMPACTION and not has_failed:
             remember.summary(turn.session, turn.call, answer, self.reader, self.memory, now)
         elif turn.session and turn.call_kind is Kind.PREWARM:
             remember.warmed(turn.session, answer, self.memory)
 
-    def restore(self, request: Request, call: Call, identity: Identity, now: float) -> Turn:
-        """Take in a turn whose identity is on record, as after a restart."""
+    def restore(
+        self, request: Request, call: Call, identity: Identity, now: float, whole: History | None
+    ) -> Turn:
+        """Take in a turn whose identity is on record, as after a restart.
+
+        `whole` is its history, where that is known and need not be made of the messages.
+        """
         agent = self._agent(call, request.client, identity.client_name, now, identity.agent_id)
         declared = self._declarations.read(request, call)
         question = Question(
             call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
             now,
         )  # fmt: skip
+        if whole is not None:
+            question.whole = whole
         session = self.memory.get(identity.session_id)
         if session is None:
             session = self._session(request.client, identity, now)

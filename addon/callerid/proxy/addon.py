@@ -92,8 +92,7 @@ class CallerId:
         digest_key = os.urandom(32)
         if configuration.settings.record.enabled:
             digest_key = restore(path, switchboard, self.guard, time.time())
-            record = configuration.settings.record
-            self._recorder = Recorder(path, record.queue_size, record.flush_seconds, self.guard)
+            self._recorder = Recorder(path, configuration.settings.record, self.guard)
         stamp = configuration.settings.stamp
         upstreams = Upstreams(configuration.providers, configuration.profiles, stamp.upstreams)
         stamper = Stamper(upstreams, sets=stamp.enabled, sends_final=stamp.final)

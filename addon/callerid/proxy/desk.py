@@ -129,17 +129,20 @@ class Desk:
                     members = self._stamper.members(identity, request)
             with self.guard("candidates"):
                 self._watch_headers(request, identity)
+        body = with_members(request.body, members) if members else None
+        # What waits for its reply, or to be written, needs the body no more: it has been read.
+        turn = msgspec.structs.replace(turn, request=msgspec.structs.replace(request, body=b""))
         entry = Entry(
             id=call_id,
-            request=request,
+            request=turn.request,
             call=turn.call,
             identity=identity,
             provider=self._stamper.upstreams.of(request).provider,
             edits=(*edits, *(Edit(f"body:{name}", value) for name, value in members)),
             timing=Timing(started=now),
+            request_bytes=len(request.body),
         )
         self._record(entry)
-        body = with_members(request.body, members) if members else None
         return Begun(edits, OpenCall(turn, entry, edits), body)
 
     def _watch_headers(self, request: Request, identity: Identity) -> None:

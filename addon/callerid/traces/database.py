@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 from sqlite_utils import Database
 
 from callerid.traces.migrations import schema
-from callerid.turn import Because, Client, Identity, Kind, Relation, Request, Stood
+from callerid.turn import Because, Client, HeaderList, Identity, Kind, Relation, Request, Stood
 from callerid.wire import wirejson
 
 BUSY_MILLISECONDS = 5000  # another process may be writing: wait for it in the writer thread
@@ -90,7 +89,12 @@ join sessions on sessions.id = calls.session_id
 left join agents on agents.id = calls.agent_id
 """
 _LIVE_CALLS = f"""
-{_CALLS} where sessions.last_seen >= :since order by calls.started_at desc limit :limit
+select called.*, base.request_bytes as base_bytes, exists (
+    select 1 from call_messages where call_id = called.id and is_reply = 1
+) as is_answered
+from ({_CALLS} where sessions.last_seen >= :since) as called
+left join calls as base on base.id = called.base_call_id
+order by called.started_at desc limit :limit
 """
 _ALL_CALLS = f"{_CALLS} order by calls.started_at"
 
@@ -109,22 +113,41 @@ where is_reply = 0 and position < levels.length
 order by position
 """
 
+_OWN_MESSAGES = """
+select messages.body from call_messages join messages on messages.id = call_messages.message_id
+where call_id = :call_id and is_reply = 0 order by position
+"""
+
 _REPLY = """
 select messages.body from call_messages join messages on messages.id = call_messages.message_id
 where call_id = :call_id and is_reply = 1 order by position
 """
 
 
-def request_body(database: Database, call: Mapping[str, object]) -> bytes:
-    """The body of a recorded call, put together again: its members in their order."""
+def messages_of(database: Database, call_id: str) -> list[bytes]:
+    """All messages of a recorded call."""
+    return _bodies(database, _MESSAGES, call_id)
+
+
+def own_messages_of(database: Database, call_id: str) -> list[bytes]:
+    """The messages of a recorded call that come after those of the call it builds on."""
+    return _bodies(database, _OWN_MESSAGES, call_id)
+
+
+def request_body(
+    database: Database, call: Mapping[str, object], messages: Iterable[bytes]
+) -> bytes:
+    """The body of a recorded call with some messages, put together again: members in their order.
+
+    Raises NotJSON.
+    """
     kept: dict[bytes, bytes] = {
-        Stood.MESSAGES: _array(_bodies(database, _MESSAGES, call["id"])),
+        Stood.MESSAGES: _array(messages),
         Stood.SYSTEM: _body(database, call["system_message_id"]),
         Stood.TOOLS: _body(database, call["tools_message_id"]),
     }
     members = [
-        (name, kept.get(raw.encode(), raw.encode()))
-        for name, raw in msgspec.json.decode(str(call["members"]), type=list[tuple[str, str]])
+        (name, kept.get(raw.encode(), raw.encode())) for name, raw in _pairs(call["members"])
     ]
     # Gemini Code Assist wraps its call: the members inside are recorded as request.NAME.
     inside = [(name[8:], raw) for name, raw in members if name.startswith("request.")]
@@ -136,7 +159,7 @@ def _object(members: list[tuple[str, bytes]]) -> bytes:
     return b"{" + b",".join(wirejson.encode(name) + b":" + raw for name, raw in members) + b"}"
 
 
-def _array(items: list[bytes]) -> bytes:
+def _array(items: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
@@ -149,29 +172,45 @@ def _body(database: Database, message_id: object) -> bytes:
     return next((str(row["body"]).encode() for row in found), b"null")
 
 
-def live_calls(database: Database, since: float, limit: int) -> Iterator[Recorded]:
-    """The newest calls of sessions heard of since a time, the oldest of them first."""
-    rows = list(database.query(_LIVE_CALLS, {"since": since, "limit": limit}))
-    for row in reversed(rows):
-        yield _recorded(database, row)
+def live_calls(
+    database: Database, since: float, most_calls: int, most_bytes: int
+) -> list[dict[str, object]]:
+    """The newest calls of sessions heard of since a time, the oldest of them first.
+
+    They are so few that their messages, each of them once, are about so many bytes or less.
+    """
+    rows: list[dict[str, object]] = []
+    sessions: set[object] = set()
+    size = 0
+    for row in database.query(_LIVE_CALLS, {"since": since, "limit": most_calls}):
+        adds = row["request_bytes"]
+        if row["session_id"] in sessions and row["base_bytes"] is not None:
+            adds = max(0, adds - row["base_bytes"])  # the rest was said in the call it builds on
+        sessions.add(row["session_id"])
+        size += adds
+        if size > most_bytes:
+            break
+        rows.append(row)
+    return rows[::-1]
 
 
 def all_calls(database: Database) -> Iterator[Recorded]:
     """Every call that belongs to a session, the oldest first."""
     for row in list(database.query(_ALL_CALLS)):
-        yield _recorded(database, row)
+        body = request_body(database, row, messages_of(database, str(row["id"])))
+        yield recorded(database, row, body)
 
 
-def _recorded(database: Database, row: Mapping[str, object]) -> Recorded:
-    headers = msgspec.json.decode(str(row["request_headers"]), type=tuple[tuple[str, str], ...])
+def recorded(database: Database, row: Mapping[str, object], body: bytes) -> Recorded:
+    """A call on record, with a body; raises NotJSON."""
     request = Request(
         method=str(row["method"]),
         scheme=str(row["scheme"]),
         host=str(row["host"]),
         port=int(str(row["port"])),
         path=str(row["path"]),
-        headers=headers,
-        body=request_body(database, row),
+        headers=_pairs(row["request_headers"]),
+        body=body,
         client=Client(
             scope=_text(row["client_scope"]),
             connection=_text(row["client_connection"]),
@@ -204,6 +243,12 @@ def _recorded(database: Database, row: Mapping[str, object]) -> Recorded:
         float(str(row["ended_at"])) if row["ended_at"] else None,
         row["state"] not in ("ok", "in_flight"),
     )
+
+
+def _pairs(written: object) -> HeaderList:
+    """Pairs of texts as they are on record; strangers' bytes may be half characters."""
+    pairs = map(wirejson.sequence, wirejson.sequence(wirejson.decode(str(written).encode())))
+    return tuple((str(name), str(value)) for name, value in pairs)
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from callerid.guard import Guard
+from callerid.settings.values import RecordSettings
 from callerid.traces.rows import Entry
 from callerid.traces.write import Writer
 
@@ -22,10 +23,13 @@ class Recorder:
     written again, recording goes on.
     """
 
-    def __init__(self, path: Path, queue_size: int, flush_seconds: float, guard: Guard) -> None:
+    def __init__(self, path: Path, settings: RecordSettings, guard: Guard) -> None:
         self.path = path
-        self._queue: queue.Queue[Entry | None] = queue.Queue(queue_size)
-        self._flush_seconds = flush_seconds
+        self._queue: queue.Queue[Entry | None] = queue.Queue(settings.queue_size)
+        self._most_bytes = settings.queue_bytes
+        # Each is counted by one thread only, and so without a lock.
+        self._taken_bytes = self._finished_bytes = 0
+        self._flush_seconds = settings.flush_seconds
         self._guard = guard
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="callerid-record", daemon=True)
@@ -33,10 +37,14 @@ class Recorder:
 
     def put(self, entry: Entry) -> bool:
         """Take an entry; False (and one dropped) where the queue is full."""
+        waiting = self._taken_bytes - self._finished_bytes
+        if waiting and waiting + entry.size > self._most_bytes:
+            return False
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
             return False
+        self._taken_bytes += entry.size
         return True
 
     @property
@@ -62,6 +70,7 @@ class Recorder:
             if entries and (trouble := self._write(writer, entries)):
                 self._guard.note("dropped", trouble, len(entries))
                 self._is_closing.wait(RETRY_SECONDS)
+            self._finished_bytes += sum(entry.size for entry in entries)
             if None in batch or (self._is_closing.is_set() and self._queue.empty()):
                 break
         writer.close()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
+from msgspec.structs import replace
+from sqlite_utils import Database
+
 from callerid.guard import Guard
+from callerid.identity import history as histories
+from callerid.identity.history import Trail
 from callerid.identity.switchboard import Switchboard
+from callerid.traces import database as traces
 from callerid.traces.database import Recorded, digest_key, live_calls, open_database
-from callerid.turn import Dialect, Reply
+from callerid.turn import Dialect, Message, Reply, Role, Stood
 from callerid.wire import dialects
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import parse_call
 
-RESTORED_CALLS = 3000  # the newest; a second or two of work at start-up
+RESTORED_CALLS = 3000  # the newest
+RESTORED_BYTES = 128 << 20  # of what was sent in them: both are two or three seconds at start-up
+
+Row = Mapping[str, object]
 
 
 def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> bytes:
@@ -24,26 +35,76 @@ def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> b
     try:
         if switchboard.settings.enabled:
             since = now - switchboard.settings.session_ttl_seconds
-            for recorded in live_calls(database, since, RESTORED_CALLS):
+            rows = live_calls(database, since, RESTORED_CALLS, RESTORED_BYTES)
+            newest = {row["session_id"]: row["id"] for row in rows if row["is_answered"]}
+            past = _Past(database, switchboard)
+            for row in rows:
                 with guard("restore"):
-                    _take(recorded, switchboard)
+                    past.take(row, is_newest=newest.get(row["session_id"]) == row["id"])
         return digest_key(database)
     finally:
         database.conn.close()
 
 
-def _take(recorded: Recorded, switchboard: Switchboard) -> None:
-    call = parse_call(recorded.request.path, recorded.request.body, switchboard.reader)
-    if call is None:
-        return
-    turn = switchboard.restore(recorded.request, call, recorded.identity, recorded.started_at)
-    reply = reply_of(recorded, call.dialect, switchboard.reader)
-    at = recorded.ended_at or recorded.started_at
-    switchboard.answer(turn, reply, at, has_failed=recorded.has_failed)
+class _Past:
+    """What was said up to the newest call of each session: the next one goes on from there.
+
+    So each message is read once, and not again with every call that it was sent in.
+    """
+
+    def __init__(self, database: Database, switchboard: Switchboard) -> None:
+        self._database = database
+        self._board = switchboard
+        self._trails: dict[object, tuple[object, Trail]] = {}
+
+    def take(self, row: Row, *, is_newest: bool) -> None:
+        """Take in the next call on record, with its reply; raises NotJSON."""
+        recorded = traces.recorded(self._database, row, b"")
+        trail = self._trail(row, recorded)
+        self._trails[row["session_id"]] = row["id"], trail
+        # Of the messages the call itself shows no more than those before the model's first.
+        opening = takewhile(lambda message: message.role is not Role.ASSISTANT, trail.messages)
+        body = traces.request_body(self._database, row, (message.raw for message in opening))
+        call = parse_call(recorded.request.path, body, self._board.reader)
+        if call is None:
+            return
+        history = None
+        if any(raw == Stood.MESSAGES for _, raw in call.members):
+            call, history = replace(call, messages=trail.messages), trail.history
+        at = recorded.started_at
+        turn = self._board.restore(recorded.request, call, recorded.identity, at, history)
+        reply = reply_of(recorded, call.dialect, self._board.reader)
+        self._board.answer(
+            turn, reply, recorded.ended_at or at,
+            has_failed=recorded.has_failed, is_newest=is_newest,
+        )  # fmt: skip
+
+    def _trail(self, row: Row, recorded: Recorded) -> Trail:
+        """What was said up to a call, built on what was said up to the call that it builds on."""
+        dialect = Dialect(str(row["dialect"]))
+        trail, length = histories.trail(recorded.request.client.scope), 0
+        base = self._base(row)
+        if base is not None and base.history.start == trail.history.start:
+            trail, length = base, int(str(row["base_length"]))
+            raws = traces.own_messages_of(self._database, recorded.id)
+        else:
+            raws = traces.messages_of(self._database, recorded.id)
+        return trail.grown(length, _read(raws, dialect, self._board.reader))
+
+    def _base(self, row: Row) -> Trail | None:
+        for session_id in (row["session_id"], row["parent_session_id"]):
+            call_id, trail = self._trails.get(session_id, (None, None))
+            if trail is not None and call_id == row["base_call_id"]:
+                return trail
+        return None
+
+
+def _read(raws: list[bytes], dialect: Dialect, reader: MessageReader) -> list[Message]:
+    read_parts = dialects.reader_of(dialect).read_parts
+    return [reader.read(dialect, raw, read_parts) for raw in raws]
 
 
 def reply_of(recorded: Recorded, dialect: Dialect, reader: MessageReader) -> Reply:
     """The reply on record, as far as identification looks at it."""
-    read_parts = dialects.reader_of(dialect).read_parts
-    messages = tuple(reader.read(dialect, raw, read_parts) for raw in recorded.replies)
+    messages = tuple(_read(recorded.replies, dialect, reader))
     return Reply(messages=messages, response_id=recorded.response_id)

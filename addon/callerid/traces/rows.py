@@ -40,7 +40,10 @@ class State(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A call as it stands, to be written down; it is written when it begins and when it ends."""
+    """A call as it stands, to be written down; it is written when it begins and when it ends.
+
+    The request comes without its body: what was read of it is in the call.
+    """
 
     id: str
     request: Request
@@ -49,11 +52,17 @@ class Entry(msgspec.Struct, frozen=True):
     provider: str
     edits: tuple[Edit, ...]
     timing: Timing
+    request_bytes: int = 0
     state: State = State.IN_FLIGHT
     status: int | None = None
     reply: Reply | None = None
     reply_bytes: int | None = None
     error: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it keeps in memory, about, while it waits to be written."""
+        return self.request_bytes + (self.reply_bytes or 0)
 
 
 class Said(NamedTuple):
@@ -117,7 +126,7 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
     request, call, identity = entry.request, entry.call, entry.identity
     hidden = secrets_of(entry)
     members = [
-        (name, credentials.without(raw, hidden).decode("utf-8", "replace"))
+        (name, credentials.masked_member(name, credentials.without(raw, hidden)))
         for name, raw in call.members
     ]
     headers = credentials.masked_headers(request.headers)
@@ -143,10 +152,12 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
         "path": credentials.masked_path(request.path),
         "request_headers": wirejson.encode(headers).decode(),
         "stamped_headers": wirejson.encode(entry.edits).decode(),
-        "members": wirejson.encode(members).decode(),
+        "members": wirejson.encode(
+            [(name, raw.decode("utf-8", "replace")) for name, raw in members]
+        ).decode(),
         "base_call_id": base_call_id,
         "base_length": base_length,
-        "request_bytes": len(request.body),
+        "request_bytes": entry.request_bytes,
         "client_address": request.client.address or None,
         "client_connection": request.client.connection or None,
         "user_agent": credentials.masked(request.client.user_agent) or None,
@@ -212,7 +223,11 @@ def _line(part: Part) -> str:
 
 def prompt(raw: bytes, text: str, hidden: tuple[str, ...]) -> Said | None:
     """The row of a system prompt or of the tools, which stand outside the messages."""
-    return _stored("system" if text else "tools", text, raw, hidden) if raw else None
+    if not raw:
+        return None
+    if text:
+        return _stored("system", text, raw, hidden)
+    return _stored("tools", "", credentials.masked_json(raw), hidden)
 
 
 def _stored(role: str, text: str, raw: bytes, hidden: tuple[str, ...]) -> Said:

@@ -186,3 +186,20 @@ def test_what_would_keep_a_command_from_trusting_the_proxy_is_set_aside(
     result = run(tmp_path, provider, sys.executable, "-c", tell)
 
     assert result.stdout == f"None {tmp_path}/.mitmproxy/mitmproxy-ca-cert.pem\n"
+
+
+def test_a_command_that_does_not_trust_the_proxy_is_told_of(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    distrust = (
+        "import httpx, os, ssl\n"
+        "try: httpx.get('https://api.anthropic.com', verify=ssl.create_default_context())\n"
+        "except httpx.ConnectError: print('distrusts')"
+    )
+    trusting_nobody = f"import os; os.environ['SSL_CERT_FILE'] = '{provider.ca_file}'\n"
+
+    result = run(tmp_path, provider, sys.executable, "-c", trusting_nobody + distrust)
+
+    assert result.stdout == "distrusts\n"
+    assert "a client does not trust the proxy's certificate" in result.stderr
+    assert "no LLM call was seen" in result.stderr

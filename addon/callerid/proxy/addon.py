@@ -12,14 +12,16 @@ from pathlib import Path
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
 
 from callerid import files
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
-from callerid.proxy import flows, ports
+from callerid.proxy import flows
 from callerid.proxy.admin import Admin
+from callerid.proxy.connections import Connections
 from callerid.proxy.desk import Desk, Ending, OpenCall
 from callerid.proxy.sockets import Sockets
 from callerid.proxy.tee import Tee
@@ -56,7 +58,7 @@ class CallerId:
         self._recorder: Recorder | None = None
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
         self._sockets = Sockets(self.guard)
-        self._refused_ports: frozenset[int] = frozenset()
+        self._connections = Connections(self.guard)
         self._admin: Admin | None = None
         self._is_running = False
 
@@ -114,34 +116,25 @@ class CallerId:
         """Learn which ports are ours, and say that we are there."""
         self._is_running = True
         with self.guard("running"):
-            if self.desk is None or self._admin is None:
+            if self.configuration is None or self._admin is None:
                 return
             pages = self._admin.start()
-            self._refused_ports = self._own_ports()
+            self._connections.close_ports(
+                *self.configuration.settings.proxy.refuse_ports,
+                *([self._admin.port] if self._admin.port else []),
+            )
             where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
             log.info("callerid: identifying LLM calls; traces in %s; %s", where, pages)
 
-    def _own_ports(self) -> frozenset[int]:
-        server = ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
-        own = {address[1] for address in server.listen_addrs()} if server else set()
-        if "web_port" in ctx.options:
-            own.add(ctx.options.web_port)
-        if self._admin and self._admin.port:
-            own.add(self._admin.port)
-        extra = self.configuration.settings.proxy.refuse_ports if self.configuration else ()
-        return frozenset(own | set(extra))
-
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Refuse the way back to our own ports."""
+        """A connection to an upstream is about to be made."""
         with self.guard("server_connect"):
-            host, port = data.server.address[:2] if data.server.address else ("", 0)
-            if ports.is_refused(host, port, self._refused_ports) and not flows.is_reverse(
-                data.client
-            ):
-                data.server.error = (
-                    f"callerid: port {port} is the proxy's own and cannot be reached through it; "
-                    "if another machine is meant, name it by its address"
-                )
+            self._connections.refuse(data)
+
+    def tls_failed_client(self, data: TlsData) -> None:
+        """A client broke the handshake off."""
+        with self.guard("tls_failed_client"):
+            self._connections.is_distrusted(data)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Take away the headers that must not reach the upstream, whatever the request holds.

@@ -139,7 +139,6 @@ def unordered(reply: Reply) -> Reply:
 
     return replace(
         reply,
-        body=ordered(reply.body),
         usage=replace(reply.usage, raw=ordered(reply.usage.raw)),
         messages=tuple(replace(message, raw=ordered(message.raw)) for message in reply.messages),
     )

@@ -174,6 +174,23 @@ def test_of_very_much_on_record_the_newest_part_is_taken_in(
     ]
 
 
+def test_calls_that_share_little_count_in_full(
+    proxy: Proxy, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = make.whole(Dialect.ANTHROPIC, {"content": [{"type": "text", "text": "Yes."}]})
+    for number in range(9):
+        said = [{"user": "Start"}, *({"user": f"{number} {at} " + "x" * 300} for at in range(4))]
+        request = request_of(Dialect.ANTHROPIC, said)
+        windows = msgspec.structs.replace(request, headers=(("x-session-id", "the-window"),))
+        proxy.take(windows, 1000.0 + number, answer)
+    monkeypatch.setattr(restoring, "RESTORED_BYTES", 5000)
+
+    session = restored(path).memory.get("the-window")
+
+    assert session is not None
+    assert 1 < session.calls < 5
+
+
 def talks(proxy: Proxy, how_many: int) -> Iterator[str]:
     """Conversations of a thousand bytes each; their sessions."""
     for number in range(how_many):

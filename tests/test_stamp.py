@@ -66,6 +66,29 @@ def test_a_public_provider_is_known_and_gets_nothing_of_ours(name: str, host: st
         assert stamper().sets(CHILD, request(written, ()), "call_1") == []
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "integrate.api.nvidia.com",
+        "router.huggingface.co",
+        "ai-gateway.vercel.sh",
+        "gateway.ai.cloudflare.com",
+        "api.writer.com",
+        "bedrock-runtime-fips.us-east-1.amazonaws.com",
+        "bedrock-mantle.us-east-1.api.aws",
+        "vpce-1-2.bedrock-runtime.us-east-1.vpce.amazonaws.com",
+        "aiplatform.us.rep.googleapis.com",
+        "mine.cognitiveservices.azure.com",
+        "ark.cn-beijing.volces.com",
+        "api.tokenfactory.us-central1.nebius.com",
+        "eu-west-1.api.x.ai",
+    ],
+)
+def test_regions_and_second_doors_of_providers_are_public(host: str) -> None:
+    assert stamper().sets(CHILD, request(host), "call_1") == []
+    assert stamper().strips(request(host, (("x-callerid-session-id", "s"),)))
+
+
 def test_a_dot_at_the_end_of_a_host_makes_no_other_host() -> None:
     assert stamper().upstreams.of(request("api.openai.com.")).provider == "openai"
     assert stamper().sets(CHILD, request("api.openai.com.", ()), "call_1") == []

@@ -249,7 +249,6 @@ class Reply(msgspec.Struct, frozen=True):
     error: str = ""
     error_message: str = ""
     complete: bool = True
-    body: bytes = b""
 
 
 class Timing(msgspec.Struct, frozen=True):

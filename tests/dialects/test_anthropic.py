@@ -430,4 +430,4 @@ def test_citations_belong_to_their_text() -> None:
     reply = streamed(*told[:4], ("content_block_delta", delta), *told[4:])
 
     assert reply.messages[0].parts == (Text("I look."),)
-    assert b'"citations":[{"cited_text":"look"}]' in reply.body
+    assert b'"citations":[{"cited_text":"look"}]' in reply.messages[0].raw

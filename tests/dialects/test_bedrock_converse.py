@@ -342,7 +342,7 @@ def test_what_a_tool_of_the_server_finds_is_not_said() -> None:
     reply = streamed(framed(ran))
 
     assert reply.messages[0].parts == (Text("One."),)
-    assert b'"content":[{"json":{"n":1}}]' in reply.body
+    assert b'"content":[{"json":{"n":1}}]' in reply.messages[0].raw
 
 
 @make.THOROUGH

@@ -395,7 +395,7 @@ def test_reasoning_in_pieces_is_not_said() -> None:
     reply = streamed(*thought, chunk({"content": "Hi"}), "[DONE]")
 
     assert reply.messages[0].parts == (Text("Hi"),)
-    assert b'"reasoning_content":"Let me see."' in reply.body
+    assert b'"reasoning_content":"Let me see."' in reply.messages[0].raw
 
 
 def test_a_whole_message_in_a_stream_is_read() -> None:

@@ -89,11 +89,10 @@ join sessions on sessions.id = calls.session_id
 left join agents on agents.id = calls.agent_id
 """
 _LIVE_CALLS = f"""
-select called.*, base.request_bytes as base_bytes, exists (
-    select 1 from call_messages where call_id = called.id and is_reply = 1
-) as is_answered
+select called.*,
+    (select count(*) from call_messages where call_id = called.id and is_reply = 0) as own_length,
+    exists (select 1 from call_messages where call_id = called.id and is_reply = 1) as is_answered
 from ({_CALLS} where sessions.last_seen >= :since) as called
-left join calls as base on base.id = called.base_call_id
 order by called.started_at desc limit :limit
 """
 _ALL_CALLS = f"{_CALLS} order by calls.started_at"
@@ -183,11 +182,10 @@ def live_calls(
     sessions: set[object] = set()
     size = 0
     for row in database.query(_LIVE_CALLS, {"since": since, "limit": most_calls}):
-        adds = row["request_bytes"]
-        if row["session_id"] in sessions and row["base_bytes"] is not None:
-            adds = max(0, adds - row["base_bytes"])  # the rest was said in the call it builds on
+        own, length = row["own_length"], row["base_length"] + row["own_length"]
+        is_known = row["session_id"] in sessions and length > 0
+        size += row["request_bytes"] * own // length if is_known else row["request_bytes"]
         sessions.add(row["session_id"])
-        size += adds
         if size > most_bytes:
             break
         rows.append(row)

@@ -10,6 +10,8 @@ from callerid.wire.dialects.bedrock_invoke import usage_in
 from callerid.wire.framing import PARSERS, EventParser, Framing, framing
 from callerid.wire.messages import MessageReader
 
+PAGE_BYTES = 1000  # of a body that is no JSON: enough to see whose page it is
+
 
 def may_be_call(method: str, path: str) -> bool:
     """Whether a request can be an LLM call at all, before its body is looked at.
@@ -36,12 +38,13 @@ def parse_call(path: str, body: bytes, reader: MessageReader) -> Call | None:
 def parse_reply(dialect: Dialect, status: int, body: bytes, reader: MessageReader) -> Reply:
     """The reply that a whole, unpacked, unstreamed body makes; never fails.
 
-    A body that is no JSON (a gateway's error page, say) is kept as text beside the error.
+    A body that is no JSON (a gateway's error page, say) is the message, as far as it is kept.
     """
     try:
         reply = dialects.reader_of(dialect).read_reply(wirejson.decode(body), reader)
     except wirejson.NotJSON:
-        reply = Reply(body=wirejson.encode(body[:1000].decode("utf-8", "replace")), complete=False)
+        page = body[:PAGE_BYTES].decode("utf-8", "replace")
+        reply = Reply(error_message=page, complete=False)
     if status >= 400 and not reply.error:
         return msgspec.structs.replace(reply, error=f"http_{status}")
     return reply

@@ -84,7 +84,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(body if at(body, "input_tokens") is not None else at(body, "usage")),
         error=(string(error.get("type")) or "error") if error else "",
         error_message=string(error.get("message")),
-        body=wirejson.encode(body),
     )
 
 

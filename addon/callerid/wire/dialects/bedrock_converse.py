@@ -79,7 +79,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(at(body, "usage") or body),
         error=(string(at(error, "type")) or "error") if error else "",
         error_message=string(at(error, "message")) or string(at(body, "message")),
-        body=wirejson.encode(body),
     )
 
 

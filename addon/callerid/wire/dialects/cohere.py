@@ -66,7 +66,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(at(body, "usage")),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")) or string(said),
-        body=wirejson.encode(body),
     )
 
 

@@ -63,7 +63,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=cohere.read_usage(at(body, "meta")),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(body, "message")) or string(at(error, "message")),
-        body=wirejson.encode(body),
     )
 
 

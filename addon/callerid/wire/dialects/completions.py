@@ -89,7 +89,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=_usage(body, shape),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")) or string(at(body, "message")),
-        body=wirejson.encode(body),
     )
 
 

@@ -67,7 +67,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=Usage(count(tokens), raw=_raw_usage(body)),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")) or string(at(body, "message")),
-        body=wirejson.encode(body),
     )
 
 

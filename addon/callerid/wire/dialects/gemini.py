@@ -107,7 +107,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(body if at(body, "totalTokens") else at(body, "usageMetadata")),
         error=string(at(error, "status")) or ("error" if error else ""),
         error_message=string(at(error, "message")),
-        body=wirejson.encode(body),
     )
 
 

@@ -70,7 +70,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(mapping(body)),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")) or string(error),
-        body=wirejson.encode(body),
     )
 
 

@@ -94,7 +94,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(at(body, "usage") or at(body, "x_groq", "usage")),
         error=error_type(error) if error else "",
         error_message=string(at(error, "message")) or string(error),
-        body=wirejson.encode(body),
     )
 
 

@@ -135,7 +135,6 @@ def read_reply(body: object, reader: MessageReader) -> Reply:
         usage=read_usage(body if at(body, "input_tokens") is not None else at(body, "usage")),
         error=openai_chat.error_type(error) if error else "",
         error_message=string(at(error, "message")),
-        body=wirejson.encode(body),
     )
 
 

@@ -41,7 +41,7 @@ def play(agent: Agent, program: Path, scenarios: list[Scenario], folder: Path) -
             "map_remote": [f"{_ALL_HOSTS}{provider.url}/"],
         }
         with Proxy(ADDON, provider=provider, options=options) as proxy:
-            variables = environment(proxy.port, proxy.ca_file)
+            variables = environment(proxy.url, proxy.ca_file)
             stage = _Stage(agent, program, folder, variables)
             for scenario in scenarios:
                 already = len(model.heard)

@@ -182,9 +182,10 @@ def test_a_queue_that_holds_too_many_bytes_says_no_at_once(path: Path, guard: Gu
         recorder(path, guard, queue_bytes=1000) as at_work,
     ):
         other.execute("begin immediate")
-        taken = [at_work.put(entry(f"c{number}", request_bytes=300)) for number in range(9)]
+        begun = (entry(f"c{n}", state=State.IN_FLIGHT, request_bytes=300) for n in range(9))
+        taken = [at_work.put(each) for each in begun]
         other.execute("rollback")
-        while not at_work.put(entry("later", request_bytes=2000)):
+        while not at_work.put(entry("later", reply_bytes=2000)):
             pass
 
     assert taken == [True] * 3 + [False] * 6

@@ -47,7 +47,7 @@ class RecordSettings(Strict, frozen=True):
 
     enabled: Switch = True
     queue_size: Limit = 10000
-    queue_bytes: Limit = 128 << 20
+    queue_bytes: Limit = 256 << 20
     flush_seconds: Seconds = 0.5
 
 

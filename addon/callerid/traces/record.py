@@ -13,6 +13,7 @@ from callerid.traces.rows import Entry
 from callerid.traces.write import Writer
 
 BATCH = 200  # entries a transaction: more is hardly faster, and a crash costs more
+BATCH_BYTES = 8 << 20  # of requests and replies: large ones are written as they come
 RETRY_SECONDS = 2.0  # after a failure the next batch waits; the queue holds meanwhile
 
 
@@ -90,12 +91,15 @@ class Recorder:
     def _batch(self) -> list[Entry | None]:
         """The entries of one transaction: those that come within the flush time, at least one."""
         batch = [self._queue.get()]
+        size = batch[0].size if batch[0] else 0
         deadline = time.monotonic() + self._flush_seconds
-        while len(batch) < BATCH and batch[-1] is not None:
+        while len(batch) < BATCH and size < BATCH_BYTES and batch[-1] is not None:
             rest = deadline - time.monotonic()
             try:
                 at_once = rest <= 0 or self._is_closing.is_set()
-                batch.append(self._queue.get(block=not at_once, timeout=max(rest, 0.001)))
+                entry = self._queue.get(block=not at_once, timeout=max(rest, 0.001))
             except queue.Empty:
                 break
+            batch.append(entry)
+            size += entry.size if entry else 0
         return batch

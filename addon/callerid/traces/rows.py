@@ -61,8 +61,11 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """How many bytes it keeps in memory, about, while it waits to be written."""
-        return self.request_bytes + (self.reply_bytes or 0)
+        """How many bytes it keeps in memory, about, while it waits to be written.
+
+        What was asked is counted with the entry of its beginning, which shares it.
+        """
+        return self.request_bytes if self.state is State.IN_FLIGHT else self.reply_bytes or 0
 
 
 class Said(NamedTuple):

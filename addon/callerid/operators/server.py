@@ -12,6 +12,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from callerid.operators.pages import PATHS, Asked, Pages
 
 
+POLL_SECONDS = 0.1  # how soon it sees that it is closed, which the proxy waits for
+
+
 class _Quiet(WSGIRequestHandler):
     """Leaves mitmproxy's log to mitmproxy."""
 
@@ -33,8 +36,10 @@ class Server:
                 host, self.port, _app(pages), threaded=True, request_handler=_Quiet,
                 fd=listening.fileno(),
             )  # fmt: skip
-        serve = self._server.serve_forever
-        threading.Thread(target=serve, name="callerid-pages", daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(POLL_SECONDS,), name="callerid-pages",
+            daemon=True,
+        ).start()  # fmt: skip
 
     def close(self) -> None:
         """Stop serving."""

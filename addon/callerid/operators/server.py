@@ -11,7 +11,6 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from callerid.operators.pages import PATHS, Asked, Pages
 
-
 POLL_SECONDS = 0.1  # how soon it sees that it is closed, which the proxy waits for
 
 

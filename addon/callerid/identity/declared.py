@@ -143,7 +143,6 @@ class Places:
     """The values at the places of one request, each of them checked."""
 
     def __init__(self, request: Request, call: Call) -> None:
-        self._request = request
         self._call = call
         self.headers: dict[str, str] = {}
         for name, value in request.headers:

@@ -24,7 +24,7 @@ def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
     What was stripped of them stands at the end; of a replay, what we set is left out.
     """
     request = flow.request
-    headers = _text([*_sent(flow), *flow.metadata.get(STRIPPED, ())])
+    headers = said_by_client(flow) if flow.is_replay == "request" else _text(_with_stripped(flow))
     address = str((flow.client_conn.peername or ("",))[0])
     client = Client(
         scope=scopes.of(headers, request.path, address),
@@ -35,6 +35,16 @@ def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
     return msgspec.structs.replace(
         head_of(request), headers=headers, body=request.raw_content or b"", client=client
     )
+
+
+def said_by_client(flow: http.HTTPFlow) -> HeaderList:
+    """The headers of a flow that went through us as the client sent them: without what we set."""
+    ours = flow.metadata.get(STAMPED, ())
+    return tuple(pair for pair in _text(_with_stripped(flow)) if pair[0].lower() not in ours)
+
+
+def _with_stripped(flow: http.HTTPFlow) -> list[Field]:
+    return [*flow.request.headers.fields, *flow.metadata.get(STRIPPED, ())]
 
 
 def head_of(request: http.Request) -> Request:
@@ -49,18 +59,10 @@ def strip(flow: http.HTTPFlow, edits: Sequence[Edit]) -> None:
     """Take headers away from a request; what the client said in them is kept, to identify it by."""
     names = {edit.name for edit in edits}
     if names:
-        said = [list(field) for field in _sent(flow) if _text([field])[0][0] in names]
+        fields = flow.request.headers.fields
+        said = [list(field) for field in fields if _text([field])[0][0] in names]
         flow.metadata[STRIPPED] = [*flow.metadata.get(STRIPPED, ()), *said]
         apply(edits, flow.request.headers)
-
-
-def _sent(flow: http.HTTPFlow) -> Iterable[Field]:
-    """The headers of a request; of a replay, without what we set."""
-    fields = flow.request.headers.fields
-    if flow.is_replay != "request":
-        return fields
-    ours = flow.metadata.get(STAMPED, ())
-    return [field for field in fields if _text([field])[0][0].lower() not in ours]
 
 
 def headers_of(headers: http.Headers) -> HeaderList:

@@ -8,6 +8,7 @@ from typing import IO, BinaryIO, cast
 from mitmproxy import exceptions, http
 from mitmproxy.io import FlowReader
 
+from callerid.proxy.flows import said_by_client
 from callerid.recordings.calls import BadLine, RecordedCall, request
 from callerid.wire import bodies
 
@@ -23,15 +24,6 @@ def read_flows(file: IO[bytes]) -> Iterator[RecordedCall]:
 
 
 def _recorded(flow: http.HTTPFlow, number: int) -> RecordedCall:
-    ours = flow.metadata.get("callerid.stamped", ())  # what callerid set is not the client's word
-    headers = tuple(
-        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in (
-            *flow.request.headers.fields,
-            *flow.metadata.get("callerid.stripped", ()),
-        )
-        if name.decode("utf-8", "surrogateescape").lower() not in ours
-    )
     asked = flow.request
     response = flow.response
     began = asked.timestamp_start
@@ -40,7 +32,7 @@ def _recorded(flow: http.HTTPFlow, number: int) -> RecordedCall:
         id=str(flow.metadata.get("callerid.call") or number),
         t=began,
         t_response=ended,
-        request=request(asked.method, asked.url, headers, _body(asked)),
+        request=request(asked.method, asked.url, said_by_client(flow), _body(asked)),
         status=response.status_code if response else 0,
         reply=_body(response) if response else None,
     )

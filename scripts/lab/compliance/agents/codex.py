@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.compliance.agent import Agent, Say, Scenario
+from lab.compliance.scenarios import CONTINUED, FORKED
 
 _SMALL = ("-c", "model_auto_compact_token_limit=30000")
 _CONFIG = """\
@@ -25,23 +26,8 @@ def _words(say: Say, session: str) -> list[str]:
 
 
 _SCENARIOS = (
-    Scenario(
-        "continued",
-        (
-            Say("new", "[[continued: read; shell]] Please look at the notes."),
-            Say("continue", "[[continued: read]] And once more."),
-            Say("continue", "[[continued:]] What did you find?"),
-        ),
-    ),
-    Scenario(
-        "forked",
-        (
-            Say("new", "[[forked: read]] Please look at the notes."),
-            Say("fork", "[[forked~1: shell]] Go one way.", of="forked"),
-            Say("fork", "[[forked~2: shell]] Go another way.", of="forked"),
-            Say("resume", "[[forked: shell]] Go straight on.", of="forked"),
-        ),
-    ),
+    CONTINUED,
+    FORKED,
     Scenario(
         "helpers",
         (

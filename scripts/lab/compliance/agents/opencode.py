@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.compliance.agent import Agent, Say, Scenario
+from lab.compliance.scenarios import CONTINUED, FORKED
 
 _ANTHROPIC = "anthropic/claude-sonnet-4-5"
 _MODELS = {"anthropic": _ANTHROPIC, "openai": "openai/gpt-5.5", "google": "google/gemini-2.5-pro"}
@@ -37,24 +38,8 @@ def _talk(name: str) -> Scenario:
 
 
 _SCENARIOS = (
-    Scenario(
-        "continued",
-        (
-            Say("new", "[[continued: read; shell]] Please look at the notes."),
-            Say("continue", "[[continued: read]] And once more."),
-            Say("continue", "[[continued:]] What did you find?"),
-        ),
-        frozenset({"title"}),
-    ),
-    Scenario(
-        "forked",
-        (
-            Say("new", "[[forked: read]] Please look at the notes."),
-            Say("fork", "[[forked~1: shell]] Go one way.", of="forked"),
-            Say("fork", "[[forked~2: shell]] Go another way.", of="forked"),
-            Say("resume", "[[forked: shell]] Go straight on.", of="forked"),
-        ),
-    ),
+    CONTINUED._replace(kinds=frozenset({"title"})),
+    FORKED,
     Scenario(
         "helpers",
         (

@@ -312,7 +312,7 @@ def test_tree_draws_what_was_recorded(recorded: Path) -> None:
     result = run("tree", "--db", recorded)
 
     assert result.exit_code == 0
-    assert "1 session\n" in result.output
+    assert "1 session · cost unknown\n" in result.output
     assert "3 calls" in result.output
     assert "new 0.90: an opening not heard before" in result.output
 

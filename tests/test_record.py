@@ -16,6 +16,8 @@ import pytest
 from sqlite_utils import Database
 
 from callerid.guard import Guard
+from callerid.prices import Prices
+from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
 from callerid.traces import database as traces
 from callerid.traces import rows
@@ -27,6 +29,7 @@ from callerid.turn import (
     Client,
     Dialect,
     Identity,
+    Kind,
     Message,
     Reply,
     Request,
@@ -63,7 +66,8 @@ def path(tmp_path: Path) -> Path:
 def recorder(
     path: Path, guard: Guard, flush_seconds: float = 0.01, **more: int
 ) -> Iterator[Recorder]:
-    recorder = Recorder(path, RecordSettings(flush_seconds=flush_seconds, **more), guard)
+    settings = RecordSettings(flush_seconds=flush_seconds, **more)
+    recorder = Recorder(path, settings, guard, Prices(load().prices))
     try:
         yield recorder
     finally:
@@ -114,6 +118,29 @@ def test_a_call_is_there_while_it_is_under_way_and_once_it_has_ended(
 
     assert under_way == [("c1", "in_flight")]
     assert on_record(path) == [("c1", "ok")]
+
+
+def test_what_a_call_cost_is_on_record_and_what_nobody_knows_is_not(
+    path: Path, guard: Guard
+) -> None:
+    used = Reply(model="claude-sonnet-4-5", usage=Usage(1000, 100, 500, cache_is_apart=True))
+    counted = msgspec.structs.replace(
+        entry("c3", reply=used),
+        call=Call(Dialect.ANTHROPIC, "m", False, "", (), (), Kind.COUNT_TOKENS),
+    )
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1", reply=used))
+        at_work.put(entry("c2"))
+        at_work.put(counted)
+
+    told = "select id, total_input_tokens, total_output_tokens, round(cost_usd, 6) from calls"
+    assert on_record(path, told) == [
+        ("c1", 1500, 100, 0.00465),
+        ("c2", 1, 2, None),
+        ("c3", None, None, None),
+    ]
+    summary = "select calls, input_tokens, round(cost_usd, 6), calls_unpriced from session_summary"
+    assert on_record(path, summary) == [(3, 1501, 0.00465, 1)]
 
 
 def test_each_message_is_stored_once_and_each_call_only_what_it_adds(

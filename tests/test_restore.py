@@ -14,6 +14,7 @@ import make
 import story
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard, Turn
+from callerid.prices import Prices
 from callerid.settings.load import load
 from callerid.traces import restore as restoring
 from callerid.traces.restore import restore
@@ -41,7 +42,7 @@ class Proxy:
 
     def __init__(self, path: Path) -> None:
         self.board = board()
-        self._writer = Writer(path)
+        self._writer = Writer(path, Prices(load().prices))
         self._serial = itertools.count(1)
 
     def take(self, request: Request, now: float, answer: Reply) -> Turn:

@@ -59,7 +59,7 @@ def test_a_command_goes_through_the_proxy_and_its_sessions_are_shown(
 
     assert result.stdout.endswith(" to: Hello\n")
     assert result.returncode == 0
-    assert "1 session\n" in result.stderr
+    assert "1 session · cost unknown\n" in result.stderr
     assert "new 0.90: an opening not heard before" in result.stderr
     with closing(Database(tmp_path / "traces.db")) as database:
         assert [row["host"] for row in database.query("select host from calls")] == [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from callerid.commands.tree import Branch, draw
+from callerid.commands.tree import Branch, Cost, draw
 
 
 def branch(id: str, parent: str = "", **more: object) -> Branch:
     told: dict[str, object] = {
         "relation": "", "because": "new", "confidence": 0.9, "evidence": "an opening",
         "agent": "clerk", "calls": 2, "failures": 0, "models": "m", "tokens": "3 → 4 tokens",
-        "seconds": 5.0,
+        "seconds": 5.0, "cost": Cost(0.5, 0, 2),
     }  # fmt: skip
     return Branch(id, parent, **(told | more))  # type: ignore[arg-type]
 
@@ -26,8 +26,9 @@ def drawn(*branches: Branch) -> list[str]:
 def test_children_stand_below_their_parents() -> None:
     lines = drawn(branch("child", "root", relation="subagent"), branch("root"), branch("other"))
 
-    assert lines[0] == "3 sessions"
-    assert lines[1].startswith("├── root · clerk · 2 calls · m · 3 → 4 tokens · 5.0 s")
+    assert lines[0] == "3 sessions · $1.50"
+    told = "├── root · clerk · 2 calls · m · 3 → 4 tokens · $0.5000 ($1.00 with its own) · 5.0 s"
+    assert lines[1].startswith(told)
     assert lines[2] == "│   new 0.90: an opening"
     assert lines[3].startswith("│   └── child · clerk · subagent")
     assert lines[5].startswith("└── other")
@@ -43,3 +44,11 @@ def test_failures_and_long_times_are_told() -> None:
     assert "1 call, 1 failed" in lines[1]
     assert lines[1].endswith("1 min 01 s")
     assert lines[3].endswith("2 h 01 min")
+
+
+def test_what_nobody_knows_the_price_of_is_told_and_never_taken_to_be_free() -> None:
+    lines = drawn(branch("a", cost=Cost(0.0, 2)), branch("b", cost=Cost(0.25, 1, 1)))
+
+    assert lines[0] == "2 sessions · $0.2500 and 3 calls unknown"
+    assert "· cost unknown ·" in lines[1]
+    assert "· $0.2500 and 1 call unknown ·" in lines[3]

@@ -219,7 +219,8 @@ class Call(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens as the provider counted them; None is unknown, never 0.
 
-    `raw` is the provider's own usage object as JSON.
+    Some providers count what the cache gave and took beside `input_tokens` (`cache_is_apart`), and
+    reasoning beside `output_tokens`. `raw` is the provider's own usage object as JSON.
     """
 
     input_tokens: int | None = None
@@ -227,7 +228,25 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_creation_1h_input_tokens: int | None = None  # of those written, the ones for an hour
+    cache_is_apart: bool = False
+    reasoning_is_apart: bool = False
     raw: bytes = b""
+
+    @property
+    def total_input_tokens(self) -> int | None:
+        """All that went in, the cache included."""
+        if self.input_tokens is None or not self.cache_is_apart:
+            return self.input_tokens
+        cached = (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+        return self.input_tokens + cached
+
+    @property
+    def total_output_tokens(self) -> int | None:
+        """All that came out, reasoning included."""
+        if self.output_tokens is None or not self.reasoning_is_apart:
+            return self.output_tokens
+        return self.output_tokens + (self.reasoning_tokens or 0)
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -90,7 +90,7 @@ class Anthropic:
         self._streams = streams
         self._messages: list[Any] = []
         self._call: dict[str, Any] = {
-            "model": "claude-lab",
+            "model": "claude-sonnet-4-6",
             "max_tokens": 1000,
             "system": system,
             "tools": [{"name": name, "input_schema": _SCHEMA} for name in tools],
@@ -133,7 +133,7 @@ class OpenAIChat:
         self._streams = streams
         self._messages: list[Any] = [{"role": "system", "content": system}] if system else []
         functions = [{"name": name, "parameters": _SCHEMA} for name in tools]
-        self._call: dict[str, Any] = {"model": "gpt-lab"}
+        self._call: dict[str, Any] = {"model": "gpt-5.5"}
         if functions:
             self._call["tools"] = [{"type": "function", "function": one} for one in functions]
 
@@ -190,7 +190,7 @@ class OpenAIResponses:
         self._streams = streams
         self._previous: str | None = None
         self._call: dict[str, Any] = {
-            "model": "gpt-lab",
+            "model": "gpt-5.5",
             "instructions": system,
             "tools": [
                 {"type": "function", "name": name, "parameters": _SCHEMA, "strict": False}
@@ -266,7 +266,7 @@ class Gemini:
     def _say(self, parts: list[gemini.Part]) -> Said:
         self._contents.append(gemini.Content(role="user", parts=parts))
         call: dict[str, Any] = {
-            "model": "gemini-lab",
+            "model": "gemini-2.5-flash",
             "contents": self._contents,
             "config": self._config,
         }

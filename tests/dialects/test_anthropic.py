@@ -263,8 +263,16 @@ def test_a_whole_reply_is_read() -> None:
 def test_tokens_are_as_the_provider_counts_them() -> None:
     usage = make.whole(DIALECT, MESSAGE).usage
 
-    assert usage == Usage(11, 14, 13, 12, 5, raw=usage.raw)
+    assert usage == Usage(11, 14, 13, 12, 5, cache_is_apart=True, raw=usage.raw)
     assert b'"service_tier":"standard"' in usage.raw
+
+
+def test_what_was_written_for_an_hour_is_told_and_totals_hold_the_cache() -> None:
+    hour = {"cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 10}}
+    usage = make.whole(DIALECT, MESSAGE | {"usage": USAGE | hour}).usage
+
+    assert usage.cache_creation_1h_input_tokens == 10
+    assert (usage.total_input_tokens, usage.total_output_tokens) == (11 + 13 + 12, 14)
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"input_tokens": None}, {"input_tokens": "9"}, 7])

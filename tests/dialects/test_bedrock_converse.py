@@ -203,8 +203,18 @@ def test_what_was_said_is_the_same_when_it_is_sent_back() -> None:
 def test_tokens_are_as_the_provider_counts_them() -> None:
     usage = make.whole(DIALECT, answer(SAID)).usage
 
-    assert usage == Usage(11, 12, 5, 6, None, raw=usage.raw)
+    assert usage == Usage(11, 12, 5, 6, cache_is_apart=True, raw=usage.raw)
     assert b'"totalTokens":23' in usage.raw
+
+
+def test_what_was_written_for_an_hour_is_told() -> None:
+    parts = [{"ttl": "5m", "inputTokens": 2}, {"ttl": "1h", "inputTokens": 4}, "odd"]
+    counted = {"inputTokens": 1, "cacheWriteInputTokens": 6, "cacheDetails": parts}
+
+    usage = make.whole(DIALECT, answer(SAID) | {"usage": counted}).usage
+
+    assert usage.cache_creation_1h_input_tokens == 4
+    assert usage.total_input_tokens == 7
 
 
 def test_nova_names_the_tokens_of_its_cache_otherwise() -> None:
@@ -212,7 +222,7 @@ def test_nova_names_the_tokens_of_its_cache_otherwise() -> None:
 
     usage = make.whole(DIALECT, answer(SAID) | {"usage": counted}).usage
 
-    assert usage == Usage(1, None, 2, 3, raw=usage.raw)
+    assert usage == Usage(1, None, 2, 3, cache_is_apart=True, raw=usage.raw)
 
 
 def test_a_router_says_which_model_it_chose() -> None:

@@ -140,7 +140,7 @@ def replied(body: bytes, headers: tuple[tuple[str, str], ...] = HEADERS) -> Usag
 def test_what_the_body_does_not_count_the_headers_do() -> None:
     usage = replied(b'{"outputs": [{"text": "Hi"}]}')
 
-    assert usage == Usage(11, 12, 5, 6, raw=usage.raw)
+    assert usage == Usage(11, 12, 5, 6, cache_is_apart=True, raw=usage.raw)
     assert b'"input":11' in usage.raw
 
 

@@ -246,7 +246,7 @@ def test_code_assist_wraps_a_reply() -> None:
 def test_tokens_are_as_the_provider_counts_them() -> None:
     usage = make.whole(DIALECT, answer(SAID)).usage
 
-    assert usage == Usage(11, 12, 5, None, 4, raw=usage.raw)
+    assert usage == Usage(11, 12, 5, None, 4, reasoning_is_apart=True, raw=usage.raw)
     assert b'"totalTokenCount":27' in usage.raw
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 from rich.text import Text
@@ -14,7 +15,10 @@ select sessions.id, sessions.parent_session_id, sessions.relation, sessions.beca
     sessions.confidence, sessions.evidence, agents.name as agent, sessions.client_name as client,
     count(calls.id) as calls, sum(calls.state not in ('ok', 'in_flight')) as failures,
     group_concat(distinct coalesce(calls.response_model, calls.request_model)) as models,
-    sum(calls.input_tokens) as input_tokens, sum(calls.output_tokens) as output_tokens,
+    sum(calls.total_input_tokens) as input_tokens,
+    sum(calls.total_output_tokens) as output_tokens,
+    sum(calls.cost_usd) as cost_usd, count(calls.cost_usd) as priced,
+    sum(calls.cost_usd is null and calls.total_input_tokens is not null) as unpriced,
     max(coalesce(calls.ended_at, calls.started_at)) - min(calls.started_at) as seconds
 from sessions
 left join agents on agents.id = sessions.agent_id
@@ -23,6 +27,28 @@ where sessions.last_seen >= :since
 group by sessions.id
 order by sessions.first_seen
 """
+
+
+class Cost(NamedTuple):
+    """US dollars at list prices, and how many calls there are whose price nobody knows."""
+
+    usd: float = 0.0
+    unpriced: int = 0
+    priced: int = 0
+
+    def plus(self, other: Cost) -> Cost:
+        """Both together."""
+        return Cost(
+            self.usd + other.usd, self.unpriced + other.unpriced, self.priced + other.priced
+        )
+
+    def __str__(self) -> str:
+        if not self.priced:
+            return "cost unknown"
+        dollars = f"${self.usd:,.2f}" if self.usd >= 1 else f"${self.usd:.4f}"
+        return (
+            f"{dollars} and {_counted(self.unpriced, 'call')} unknown" if self.unpriced else dollars
+        )
 
 
 class Branch(NamedTuple):
@@ -40,6 +66,7 @@ class Branch(NamedTuple):
     models: str
     tokens: str
     seconds: float
+    cost: Cost
 
 
 def branches(database: Database, since: float = 0.0) -> list[Branch]:
@@ -58,21 +85,35 @@ def branches(database: Database, since: float = 0.0) -> list[Branch]:
             row["models"] or "",
             _tokens(row["input_tokens"], row["output_tokens"]),
             row["seconds"] or 0.0,
+            Cost(row["cost_usd"] or 0.0, row["unpriced"] or 0, row["priced"]),
         )
         for row in database.query(_SESSIONS, {"since": since})
     ]
 
 
 def draw(sessions: Iterable[Branch]) -> Tree:
-    """The sessions as a tree: roots, and below each the sessions that came from it."""
-    sessions = list(sessions)
-    known = {session.id for session in sessions}
-    tree = Tree(_counted(len(sessions), "session"), guide_style="dim")
+    """The sessions as a tree: roots, and below each the sessions that came from it.
+
+    A session that others came from is told with what it cost with them.
+    """
+    ordered = list(_parents_first(list(sessions)))
+    whole = _costs_with_children(ordered)
+    costs = [whole[session.id] for session in ordered if session.parent_id not in whole]
+    cost = reduce(Cost.plus, costs, Cost())
+    tree = Tree(f"{_counted(len(ordered), 'session')} · {cost}", guide_style="dim")
     nodes: dict[str, Tree] = {}
-    for session in _parents_first(sessions):
-        above = nodes.get(session.parent_id, tree) if session.parent_id in known else tree
-        nodes[session.id] = above.add(_label(session))
+    for session in ordered:
+        above = nodes.get(session.parent_id, tree)
+        nodes[session.id] = above.add(_label(session, whole[session.id]))
     return tree
+
+
+def _costs_with_children(parents_first: list[Branch]) -> dict[str, Cost]:
+    whole = {session.id: session.cost for session in parents_first}
+    for session in reversed(parents_first):
+        if session.parent_id in whole:
+            whole[session.parent_id] = whole[session.parent_id].plus(whole[session.id])
+    return whole
 
 
 def _parents_first(sessions: list[Branch]) -> Iterator[Branch]:
@@ -88,14 +129,15 @@ def _parents_first(sessions: list[Branch]) -> Iterator[Branch]:
         waiting += reversed(children.get(session.id, []))
 
 
-def _label(session: Branch) -> Text:
+def _label(session: Branch, whole: Cost) -> Text:
     label = Text(session.id, style="bold")
     relation = f" · {session.relation}" if session.relation else ""
     failures = f", {session.failures} failed" if session.failures else ""
     label.append(f" · {session.agent}{relation}", style="cyan")
     calls = _counted(session.calls, "call")
     took = _duration(session.seconds)
-    label.append(f" · {calls}{failures} · {session.models} · {session.tokens} · {took}\n")
+    cost = str(session.cost) + (f" ({whole} with its own)" if whole != session.cost else "")
+    label.append(f" · {calls}{failures} · {session.models} · {session.tokens} · {cost} · {took}\n")
     label.append(f"{session.because} {session.confidence:.2f}: {session.evidence}", style="dim")
     return label
 

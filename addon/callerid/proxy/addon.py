@@ -19,6 +19,7 @@ from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
+from callerid.prices import Prices
 from callerid.proxy import flows
 from callerid.proxy.admin import Admin
 from callerid.proxy.connections import Connections
@@ -94,7 +95,8 @@ class CallerId:
         digest_key = os.urandom(32)
         if configuration.settings.record.enabled:
             digest_key = restore(path, switchboard, self.guard, time.time())
-            self._recorder = Recorder(path, configuration.settings.record, self.guard)
+            prices = Prices(configuration.prices)
+            self._recorder = Recorder(path, configuration.settings.record, self.guard, prices)
         stamp = configuration.settings.stamp
         upstreams = Upstreams(configuration.providers, configuration.profiles, stamp.upstreams)
         stamper = Stamper(upstreams, sets=stamp.enabled, sends_final=stamp.final)

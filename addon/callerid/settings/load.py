@@ -16,6 +16,7 @@ from callerid.settings.tables import (
     ClientTable,
     CredentialTable,
     EnvironmentTable,
+    PriceTable,
     ProfileTable,
     ProviderTable,
     UpstreamRow,
@@ -31,6 +32,7 @@ class Configuration(msgspec.Struct, frozen=True):
     providers: ProviderTable
     profiles: ProfileTable
     credentials: CredentialTable
+    prices: PriceTable
 
 
 def load(path: str = "") -> Configuration:
@@ -44,6 +46,7 @@ def load(path: str = "") -> Configuration:
         read(_table(tables.providers, "providers", beside), ProviderTable),
         read(_table(tables.profiles, "profiles", beside), ProfileTable),
         read(_table(tables.credentials, "credentials", beside), CredentialTable),
+        read(_table(tables.prices, "prices", beside), PriceTable),
     )
     _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
     _check_upstreams(settings.stamp.upstreams, configuration.profiles, f"{path}: stamp.upstreams")

@@ -157,6 +157,49 @@ class CredentialTable(Strict, frozen=True):
     subjects: tuple[SubjectRow, ...] = ()
 
 
+Dollars = Annotated[float, Meta(ge=0, description="US dollars, 0 or more")]
+
+
+class PriceRow(Strict, frozen=True):
+    """What a model costs, in US dollars for a million tokens; `call` is for each call.
+
+    What is read from a cache or written to it costs as much as `input` where nothing is said of it.
+    """
+
+    model: str
+    input: Dollars
+    output: Dollars
+    source: str
+    hosts: tuple[str, ...] = ()
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    call: Dollars = 0.0
+
+
+class StatedRow(Strict, frozen=True):
+    """The member of a provider's usage in which it says itself what a call cost, in US dollars."""
+
+    provider: str
+    member: str
+    source: str
+
+
+class HourRow(Strict, frozen=True):
+    """What a write to the cache that is kept for an hour costs, in times of the input's price."""
+
+    times_input: Dollars
+    source: str
+
+
+class PriceTable(Strict, frozen=True):
+    """config/prices.yaml."""
+
+    hour: HourRow
+    stated: tuple[StatedRow, ...] = ()
+    models: tuple[PriceRow, ...] = ()
+
+
 class EnvironmentRow(Strict, frozen=True):
     """Which environment variables one client heeds."""
 

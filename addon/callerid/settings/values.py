@@ -81,6 +81,7 @@ class TableSettings(Strict, frozen=True):
     providers: FileName = ""
     profiles: FileName = ""
     credentials: FileName = ""
+    prices: FileName = ""
 
 
 class Settings(Strict, frozen=True):

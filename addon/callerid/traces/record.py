@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from callerid.guard import Guard
+from callerid.prices import Prices
 from callerid.settings.values import RecordSettings
 from callerid.traces.rows import Entry
 from callerid.traces.write import Writer
@@ -24,8 +25,9 @@ class Recorder:
     written again, recording goes on.
     """
 
-    def __init__(self, path: Path, settings: RecordSettings, guard: Guard) -> None:
+    def __init__(self, path: Path, settings: RecordSettings, guard: Guard, prices: Prices) -> None:
         self.path = path
+        self._prices = prices
         self._queue: queue.Queue[Entry | None] = queue.Queue(settings.queue_size)
         self._most_bytes = settings.queue_bytes
         # Each is counted by one thread only, and so without a lock.
@@ -65,7 +67,7 @@ class Recorder:
             self._guard.note("dropped", f"{self.path}: not written in time at the end", self.depth)
 
     def _run(self) -> None:
-        writer = Writer(self.path)
+        writer = Writer(self.path, self._prices)
         while batch := self._batch():
             entries = [entry for entry in batch if entry is not None]
             if entries and (trouble := self._write(writer, entries)):

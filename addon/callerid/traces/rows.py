@@ -9,10 +9,12 @@ from typing import NamedTuple
 import msgspec
 
 from callerid import credentials
+from callerid.prices import Sale
 from callerid.stamp.stamper import Edit
 from callerid.turn import (
     Call,
     Identity,
+    Kind,
     Message,
     Opaque,
     Part,
@@ -21,6 +23,7 @@ from callerid.turn import (
     Request,
     Timing,
     ToolCall,
+    Usage,
 )
 from callerid.wire import wirejson
 
@@ -58,6 +61,7 @@ class Entry(msgspec.Struct, frozen=True):
     reply: Reply | None = None
     reply_bytes: int | None = None
     error: str = ""
+    cost_usd: float | None = None  # None: unknown
 
     @property
     def size(self) -> int:
@@ -86,6 +90,20 @@ def _storable(value: object) -> object:
     if isinstance(value, int) and value.bit_length() > 63:
         return None
     return value
+
+
+def used(entry: Entry) -> Usage:
+    """The tokens that a call used; those that it only counted are not used, and cost nothing."""
+    counts_only = entry.call.kind is Kind.COUNT_TOKENS
+    return Usage() if counts_only or entry.reply is None else entry.reply.usage
+
+
+def sale_of(entry: Entry) -> Sale:
+    """What was sold in a call; the model is known best to the reply."""
+    names = (entry.reply.model if entry.reply else "", entry.call.model)
+    request = entry.request
+    models = tuple(dict.fromkeys(name for name in names if name))
+    return Sale(entry.provider, request.host, request.path.partition("?")[0], models)
 
 
 def secrets_of(entry: Entry) -> tuple[str, ...]:
@@ -195,6 +213,9 @@ def outcome_row(entry: Entry) -> Row:
         "cache_read_input_tokens": usage.cache_read_input_tokens,
         "cache_creation_input_tokens": usage.cache_creation_input_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
+        "total_input_tokens": used(entry).total_input_tokens,
+        "total_output_tokens": used(entry).total_output_tokens,
+        "cost_usd": entry.cost_usd,
         "usage": usage.raw.decode() or None,
         "reply_bytes": entry.reply_bytes,
     }

@@ -8,8 +8,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import replace
 from sqlite_utils import Database
 
+from callerid.prices import Prices
 from callerid.traces import rows
 from callerid.traces.database import BadDatabase, open_database
 from callerid.traces.rows import Entry, Row, Said, State
@@ -22,8 +24,9 @@ REMEMBERED_BYTES = 16 << 20  # of messages as sent, twice: what is stored again 
 class Writer:
     """Writes batches of entries into one file, which may vanish and come back."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prices: Prices) -> None:
         self._path = path
+        self._prices = prices
         self._database: Database | None = None
         self._file = (0, 0)
         self._messages: OrderedDict[str, None] = OrderedDict()
@@ -66,6 +69,7 @@ class Writer:
 
     def _write(self, database: Database, entry: Entry) -> None:
         hidden = rows.secrets_of(entry)
+        entry = self._priced(entry)
         if entry.id not in self._begun:
             self._begin(database, entry, hidden)
         else:
@@ -101,6 +105,13 @@ class Writer:
             self._newest.move_to_end(identity.session_id)
             if len(self._newest) > KNOWN:
                 self._newest.popitem(last=False)
+
+    def _priced(self, entry: Entry) -> Entry:
+        usage = rows.used(entry)
+        if usage.total_input_tokens is None:
+            return entry
+        cost = self._prices.cost(rows.sale_of(entry), usage, entry.timing.started)
+        return replace(entry, cost_usd=cost)
 
     def _base(self, session_id: str, parent_id: str, ids: list[str]) -> tuple[str | None, int]:
         """The call whose messages this one's begin with, and how many they share."""

@@ -144,7 +144,11 @@ def read_usage(usage: object) -> Usage:
         output_tokens=count(usage.get("output_tokens")),
         cache_read_input_tokens=count(usage.get("cache_read_input_tokens")),
         cache_creation_input_tokens=count(usage.get("cache_creation_input_tokens")),
+        cache_creation_1h_input_tokens=count(
+            at(usage, "cache_creation", "ephemeral_1h_input_tokens")
+        ),
         reasoning_tokens=count(at(usage, "output_tokens_details", "thinking_tokens")),
+        cache_is_apart=True,
         raw=wirejson.encode(usage),
     )
 

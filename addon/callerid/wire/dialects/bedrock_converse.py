@@ -179,8 +179,15 @@ def read_usage(usage: object) -> Usage:
         output_tokens=count(counted.get("outputTokens")),
         cache_read_input_tokens=count(read),
         cache_creation_input_tokens=count(written),
+        cache_creation_1h_input_tokens=_written_for_an_hour(counted),
+        cache_is_apart=True,
         raw=wirejson.encode(usage),
     )
+
+
+def _written_for_an_hour(usage: Mapping[str, object]) -> int | None:
+    parts = [part for part in sequence(usage.get("cacheDetails")) if at(part, "ttl") == "1h"]
+    return sum(count(at(part, "inputTokens")) or 0 for part in parts) if parts else None
 
 
 class Stream:

@@ -60,12 +60,15 @@ def usage_in(headers: HeaderList) -> Usage:
         for name, value in headers
         if (found := _HEADER.fullmatch(name.lower())) and _NUMBER.fullmatch(value)
     }
+    if not counted:
+        return Usage()
     return Usage(
         input_tokens=counted.get("input"),
         output_tokens=counted.get("output"),
         cache_read_input_tokens=counted.get("cache-read-input"),
         cache_creation_input_tokens=counted.get("cache-write-input"),
-        raw=wirejson.encode(counted) if counted else b"",
+        cache_is_apart=True,
+        raw=wirejson.encode(counted),
     )
 
 

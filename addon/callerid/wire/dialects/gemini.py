@@ -160,6 +160,7 @@ def read_usage(usage: object) -> Usage:
         output_tokens=count(usage.get("candidatesTokenCount")),
         cache_read_input_tokens=count(usage.get("cachedContentTokenCount")),
         reasoning_tokens=count(usage.get("thoughtsTokenCount")),
+        reasoning_is_apart=True,
         raw=wirejson.encode(usage),
     )
 

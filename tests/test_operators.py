@@ -27,6 +27,8 @@ from callerid.turn import Because, Identity, Usage
 from lab import FakeProvider, Proxy
 
 CALL = Identity("sess_1", "agent_1", "sess_1", Because.LIKENESS, 0.8, "alike")
+UPSTREAMS = {"http://gpu-1:8000": (True, 3), "http://gpu-2:8000": (False, 0)}
+STATUS = Status("/t.db", queued=3, dropped=2, uptime_seconds=1.0, upstreams=UPSTREAMS)
 LOCAL = Asked("/metrics", "127.0.0.1:8082")
 
 
@@ -37,8 +39,7 @@ def numbers() -> Numbers:
 
 def pages(numbers: Numbers, **admin: Any) -> Pages:
     settings = msgspec.convert({"admin": admin}, Settings)
-    status = Status("/t.db", queued=3, dropped=2, uptime_seconds=1.0)
-    return Pages(settings, numbers, lambda: (2, 9, 7), lambda: status)
+    return Pages(settings, numbers, lambda: (2, 9, 7), lambda: STATUS)
 
 
 def read(page: Any) -> Any:
@@ -66,6 +67,7 @@ def test_metrics_have_the_shape_of_cylestios_gateway(numbers: Numbers) -> None:
     assert figures["tokens"] == {"input": 11, "output": 5}
     assert figures["recording"] == {"queued": 3, "dropped": 2}
     assert figures["trouble"] == {"dropped": 2}
+    assert figures["upstreams"]["http://gpu-2:8000"] == {"well": False, "sessions": 0}
 
 
 def test_nothing_has_happened_yet(numbers: Numbers) -> None:
@@ -107,6 +109,11 @@ def test_config_shows_every_setting_and_no_secret(numbers: Numbers) -> None:
     assert shown["session"]["enabled"] is True
     assert shown["admin"]["token"] == "***"
     assert "s3cret" not in json.dumps(shown)
+    shared = msgspec.convert({"rate_limiting": {"storage": "redis://u:pw@box:6379/0"}}, Settings)
+    page = Pages(shared, numbers, lambda: (0, 0, 0), lambda: STATUS).answer(
+        LOCAL._replace(path="/config")
+    )
+    assert read(page)["rate_limiting"]["storage"] == "redis://***@box:6379/0"
     assert read(pages(numbers).answer(LOCAL._replace(path="/config")))["admin"]["token"] == ""
 
 

@@ -78,7 +78,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
         ("stamp: {enabled: 1}", "stamp.enabled = 1, but it is true or false (default true)"),
         ("session: {reset_phrases: start over}", "session.reset_phrases"),
         ("session: {fuzzy_treshold: 0.8}", "session.fuzzy_treshold is not a setting; there are"),
-        ("sessions: {}", "sessions is not a setting; there are session, stamp, record"),
+        ("sessions: {}", "sessions is not a setting; there are session, stamp, routing, r"),
         ("proxy: {refuse_ports: [80, 99999]}", "proxy.refuse_ports"),
         ("- a list", "the file: "),
         ("session: [", "is not YAML: "),

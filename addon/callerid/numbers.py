@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from callerid.turn import Because, Identity, Usage
@@ -44,6 +44,12 @@ class Numbers:
     def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
         """Let a gauge show a value of somebody else's, read whenever it is asked for."""
         Gauge(f"callerid_{name}", words, registry=self.registry).set_function(value)
+
+    def watch_each(
+        self, name: str, words: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """As `watch`, for a few things that are told apart by a label."""
+        self.registry.register(_Each(f"callerid_{name}", words, label, values))
 
     def identified(self, identity: Identity, *, is_known: bool) -> None:
         """Count a call, and its session where it begins one."""
@@ -106,6 +112,22 @@ class Numbers:
     def likened(self) -> int:
         """How many calls were recognised by likeness."""
         return int(self.total("calls_total", because=Because.LIKENESS))
+
+
+class _Each(Collector):
+    """Gauges of somebody else's, told apart by a label."""
+
+    def __init__(
+        self, name: str, words: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._name, self._words, self._label, self._values = name, words, label, values
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The values as they are now."""
+        family = GaugeMetricFamily(self._name, self._words, labels=[self._label])
+        for word, value in self._values().items():
+            family.add_metric([word], value)
+        yield family
 
 
 class _Trouble(Collector):

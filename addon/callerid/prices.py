@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from callerid.settings.tables import PriceRow, PriceTable
-from callerid.turn import Usage
+from callerid.turn import Call, Kind, Reply, Request, Usage
 
 MOST_RATES = (
     1000  # remembered; they are looked up again every minute, since some change by the hour
@@ -36,6 +36,19 @@ class Sale(NamedTuple):
     host: str
     path: str
     models: tuple[str, ...]
+
+
+def used(call: Call, reply: Reply | None) -> Usage:
+    """The tokens that a call used; those that it only counted are not used, and cost nothing."""
+    counts_only = call.kind is Kind.COUNT_TOKENS
+    return Usage() if counts_only or reply is None else reply.usage
+
+
+def sale(provider: str, request: Request, call: Call, reply: Reply | None) -> Sale:
+    """What was sold in a call; the model is known best to the reply."""
+    names = (reply.model if reply else "", call.model)
+    models = tuple(dict.fromkeys(name for name in names if name))
+    return Sale(provider, request.host, request.path.partition("?")[0], models)
 
 
 class Rate(NamedTuple):
@@ -77,6 +90,10 @@ class Prices:
         self._stated = {row.provider: row.member for row in table.stated}
         self._rates: dict[Sale, Rate | None] = {}
         self._minute = -1
+
+    def load(self) -> None:
+        """Load the lists now."""
+        import genai_prices  # noqa: F401
 
     def cost(self, sale: Sale, usage: Usage, at: float) -> float | None:
         """US dollars that a call at a time (seconds since the epoch) cost; None is unknown."""

@@ -71,6 +71,8 @@ class Declarations:
         self._rows = [_Row(row) for row in table.clients]
         self._headers = {name for row in self._rows for name in row.headers}
         self._members = {name for row in self._rows for name in row.members}
+        named = (place(text) for row in table.clients for text in (*row.session, *row.run))
+        self._naming = {each.name for each in named if each.where is Where.HEADER}
         self._of_agents: dict[str, list[_Row]] = {}
 
     def read(self, request: Request, call: Call) -> Declared:
@@ -93,6 +95,16 @@ class Declarations:
             client_name=next((row.name for row in rows if row.user_agent), ""),
             agent_name=next(filter(None, (values.first(row.agent_name) for row in rows)), ""),
         )
+
+    def long_id(self, request: Request) -> str:
+        """The first header that would name a session, were its value not too long; "" if none."""
+        for name, value in request.headers:
+            if (
+                len(value.encode("utf-8", "replace")) > MAX_ID_BYTES
+                and name.lower() in self._naming
+            ):
+                return name
+        return ""
 
     def _rows_for(self, values: Places, call: Call) -> list[ClientRow]:
         """The rows that may have something to say: for most calls none, which must be quick."""

@@ -63,7 +63,7 @@ class Switchboard:
         self.reader = MessageReader(canonical.injected_pattern(tags))
         self.on_match: Callable[[Question, Match], None] | None = None
         self._owners: OrderedDict[str, str] = OrderedDict()  # the scope that a declared id is of
-        self._declarations = Declarations(configuration.clients)
+        self.declarations = Declarations(configuration.clients)
         self._new_id = new_id
 
     def take(self, request: Request, now: float) -> Turn | None:
@@ -117,7 +117,7 @@ class Switchboard:
         `whole` is its history, where that is known and need not be made of the messages.
         """
         agent = self._agent(call, request.client, identity.client_name, now, identity.agent_id)
-        declared = self._declarations.read(request, call)
+        declared = self.declarations.read(request, call)
         question = Question(
             call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
             now,
@@ -139,7 +139,7 @@ class Switchboard:
         return self._remember(question, match, session, identity, request)
 
     def _identify(self, request: Request, call: Call, now: float) -> Turn:
-        declared = self._declarations.read(request, call)
+        declared = self.declarations.read(request, call)
         agent = self._agent(call, request.client, declared.client_name, now)
         question = Question(
             call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+from msgspec.structs import replace
 from prometheus_client.exposition import choose_encoder
 
 from callerid import __version__
@@ -19,6 +21,7 @@ PATHS = ("/metrics", "/config", "/health")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _JSON = "application/json"
 _MASK = "***"
+_PASSWORD = re.compile(r"://[^/]*@")  # in a URL, with its user
 
 
 class Asked(NamedTuple):
@@ -46,6 +49,7 @@ class Status(NamedTuple):
     queued: int
     dropped: int
     uptime_seconds: float
+    upstreams: Mapping[str, tuple[bool, int]]  # whether it is well, its live sessions
 
 
 class Pages:
@@ -125,19 +129,27 @@ class Pages:
             },
             "tokens": numbers.by("tokens_total", "type"),
             "recording": {"queued": status.queued, "dropped": status.dropped},
+            "upstreams": {
+                url: {"well": is_well, "sessions": live}
+                for url, (is_well, live) in status.upstreams.items()
+            },
             "trouble": numbers.by("trouble_total", "kind"),
         }
 
     def _config(self) -> dict[str, object]:
-        said: dict[str, object] = msgspec.to_builtins(self._settings)
-        if self._settings.admin.token:
-            said["admin"] = msgspec.to_builtins(self._settings.admin) | {"token": _MASK}
+        settings = self._settings
+        if settings.admin.token:
+            settings = replace(settings, admin=replace(settings.admin, token=_MASK))
+        storage = _PASSWORD.sub(f"://{_MASK}@", settings.rate_limiting.storage)
+        limits = replace(settings.rate_limiting, storage=storage)
+        said: dict[str, object] = msgspec.to_builtins(replace(settings, rate_limiting=limits))
         return said
 
     def _health(self) -> dict[str, object]:
         status = self._status()
+        is_ill = status.dropped or any(not well for well, _ in status.upstreams.values())
         return {
-            "status": "degraded" if status.dropped else "ok",
+            "status": "degraded" if is_ill else "ok",
             "callerid": __version__,
             "traces": status.traces,
             "uptime_seconds": round(status.uptime_seconds, 1),

@@ -6,6 +6,7 @@ import time
 
 from mitmproxy import http
 
+from callerid.dispatch.dispatcher import Dispatcher
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
@@ -21,10 +22,11 @@ class Admin:
 
     def __init__(
         self, settings: Settings, numbers: Numbers, switchboard: Switchboard,
-        recorder: Recorder | None, guard: Guard,
+        recorder: Recorder | None, dispatcher: Dispatcher, guard: Guard,
     ) -> None:  # fmt: skip
         self._settings = settings.admin
         self._recorder = recorder
+        self._dispatcher = dispatcher
         self._guard = guard
         self._memory = switchboard.memory
         self._began = time.monotonic()
@@ -32,6 +34,15 @@ class Admin:
         self._server: Server | None = None
         numbers.watch("sessions_active", "Sessions remembered", lambda: len(self._memory))
         numbers.watch("queued_records", "Records that wait for the writer", lambda: self._queued)
+        upstreams = dispatcher.upstreams
+        numbers.watch_each(
+            "upstream_up", "Whether an upstream gets calls", "upstream",
+            lambda: {url: float(is_well) for url, (is_well, _) in upstreams().items()},
+        )  # fmt: skip
+        numbers.watch_each(
+            "upstream_sessions", "Live sessions bound to an upstream", "upstream",
+            lambda: {url: live for url, (_, live) in upstreams().items()},
+        )  # fmt: skip
 
     @property
     def _queued(self) -> int:
@@ -43,7 +54,8 @@ class Admin:
     def _status(self) -> Status:
         where = str(self._recorder.path) if self._recorder else "not recorded"
         dropped = self._guard.counts["dropped"]
-        return Status(where, self._queued, dropped, time.monotonic() - self._began)
+        uptime = time.monotonic() - self._began
+        return Status(where, self._queued, dropped, uptime, self._dispatcher.upstreams())
 
     def start(self) -> str:
         """Open the port, if there shall be one; in words, where the pages are."""

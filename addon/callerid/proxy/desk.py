@@ -1,7 +1,7 @@
-"""The desk: takes a call from its request to the end of its reply.
+"""The desk: takes a call in, decides where it goes, and what is written on it.
 
-Parse, identify, stamp, watch the reply, remember, record: each stage under the guard, so that
-what fails costs its own result and nothing else. It knows no flows; time comes in as an argument.
+Parse, identify, place, stamp: each stage under the guard, so that what fails costs its own result
+and nothing else. It knows no flows; time comes in as an argument.
 """
 
 from __future__ import annotations
@@ -11,53 +11,41 @@ from typing import NamedTuple
 
 import msgspec
 
+from callerid.dispatch.dispatcher import Dispatcher, Placed
+from callerid.dispatch.verdict import Refusal, Target
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
 from callerid.numbers import Numbers
-from callerid.stamp.stamper import Edit, Stamper, returned, with_members
+from callerid.proxy.replies import Ending, OpenCall, Replies
+from callerid.stamp.stamper import Edit, Stamper, with_members
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
-from callerid.turn import Because, HeaderList, Identity, Kind, Reply, Request, Timing, Usage
-from callerid.wire import bodies, wirejson
-from callerid.wire.parse import ReplyReader
+from callerid.turn import Because, Identity, Kind, Request, Timing
+from callerid.wire import bodies, errors, wirejson
+from callerid.wire.errors import Said
 
 
-class OpenCall:
-    """A call whose reply is not over; `edits` are what is written on its request."""
+class Taken(NamedTuple):
+    """A call that was read and identified; `spent` are the seconds that this took."""
 
-    __slots__ = ("edits", "entry", "is_remembered", "reader", "spent", "status", "turn")
-
-    def __init__(self, turn: Turn, entry: Entry, edits: list[Edit]) -> None:
-        self.turn = turn
-        self.entry = entry
-        self.edits = edits
-        self.reader: ReplyReader | None = None
-        self.status = 0
-        self.is_remembered = False
-        self.spent: float | None = 0.0  # seconds before the first byte; None once it was there
+    turn: Turn
+    spent: float = 0.0
+    excess: Refusal | None = None  # the budget that it is beyond
 
 
 class Begun(NamedTuple):
     """What a request comes to: header edits, and the call, where it is one that could be read.
 
-    `body` is a new body for it, where its upstream wants a member in it.
+    `body` is a new body for it, where its upstream wants a member in it. `target` is where it goes
+    instead; `refusal` is what its client is answered instead.
     """
 
     edits: list[Edit]
-    call: OpenCall | None
+    call: OpenCall | None = None
     body: bytes | None = None
-
-
-class Ending(NamedTuple):
-    """How a reply ended, as seen on the wire; `state` is what a reply without fault comes to."""
-
-    state: State
-    status: int | None
-    at: float
-    first_byte: float | None = None
-    size: int | None = None
-    error: str = ""
+    target: Target | None = None
+    refusal: Said | None = None
 
 
 class Desk:
@@ -72,30 +60,80 @@ class Desk:
         new_id: NewId,
         candidates: Candidates,
         numbers: Numbers,
+        dispatcher: Dispatcher,
     ) -> None:
         self.switchboard = switchboard
         self.guard = guard
         self._stamper = stamper
-        self._recorder = recorder
         self._new_id = new_id
         self._candidates = candidates
         self._numbers = numbers
+        self.dispatcher = dispatcher
+        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers)
 
-    def begin(self, request: Request, encoding: str, now: float, *, stamps: bool = True) -> Begun:
-        """Take a request that may be a call; its body still packed as `encoding` says.
-
-        Without `stamps` nothing can be written on it: the calls of a WebSocket have no headers.
-        """
+    def take(self, request: Request, encoding: str, now: float) -> Taken | None:
+        """Read and identify a request that may be a call, its body packed as `encoding` says."""
         began = time.perf_counter()
-        edits = self.strips(request) if stamps else []
         with self.guard("request"):
             turn = self._read(request, encoding, now)
-            if turn is not None:
-                begun = self._open(turn, edits, now, stamps=stamps)
-                if begun.call is not None:
-                    begun.call.spent = time.perf_counter() - began
-                return begun
-        return Begun(edits, None)
+            return Taken(turn, time.perf_counter() - began) if turn is not None else None
+        return None
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether `afford` may have to wait for somebody else."""
+        return self.dispatcher.may_wait
+
+    def afford(self, taken: Taken, now: float) -> Taken:
+        """See whether a call is beyond a budget."""
+        identity, scope = taken.turn.identity, taken.turn.request.client.scope
+        with self.guard("budget"):
+            if identity is not None:
+                return taken._replace(excess=self.dispatcher.afford(identity, scope, now))
+        return taken
+
+    def send(self, taken: Taken, now: float, *, stamps: bool = True, routes: bool = False) -> Begun:
+        """Decide where a call goes and what is written on it, and open it.
+
+        Without `stamps` nothing can be written on it, nor can it be refused: the calls of a
+        WebSocket have no headers. Without `routes` its client decides where it goes.
+        """
+        began = time.perf_counter()
+        turn, edits = taken.turn, self.strips(taken.turn.request) if stamps else []
+        placed = self._place(taken, now, stamps=stamps, routes=routes)
+        if isinstance(placed, Refusal):
+            return self._refuse(turn, placed, now)
+        if placed.target is not None:
+            turn = msgspec.structs.replace(turn, request=_sent_to(placed.target, turn.request))
+        begun = self._open(turn, edits, placed, now, stamps=stamps)
+        if begun.call is not None:
+            begun.call.spent = taken.spent + time.perf_counter() - began
+        return begun
+
+    def _place(self, taken: Taken, now: float, *, stamps: bool, routes: bool) -> Placed | Refusal:
+        """Where a call goes, or why it does not; one that is only warned of goes."""
+        identity, excess = taken.turn.identity, taken.excess
+        if excess is not None:
+            if stamps and self.dispatcher.blocks:
+                return excess
+            self.guard.note("over_budget", excess.message)
+        with self.guard("route"):
+            if identity is not None and routes:
+                return self.dispatcher.place(identity, taken.turn.request, now)
+        return Placed()
+
+    def _refuse(self, turn: Turn, refusal: Refusal, now: float) -> Begun:
+        """Answer a call in its provider's stead; it is on record, and is remembered as failed."""
+        said = errors.said(
+            turn.call.dialect, turn.request.path, refusal.trouble, refusal.message,
+            refusal.retry_after,
+        )  # fmt: skip
+        call = self._open(turn, [], Placed(), now, stamps=False).call
+        if call is not None:
+            self.replies.end(
+                call, Ending(State.BLOCKED, said.status, now, None, 0, refusal.message)
+            )
+        return Begun([], refusal=said)
 
     def strips(self, request: Request) -> list[Edit]:
         """The headers to take away from a request, whatever it holds."""
@@ -117,7 +155,9 @@ class Desk:
             self.guard.note("unreadable_request", f"a call's body could not be read: {error}")
             return None
 
-    def _open(self, turn: Turn, edits: list[Edit], now: float, *, stamps: bool) -> Begun:
+    def _open(
+        self, turn: Turn, edits: list[Edit], placed: Placed, now: float, *, stamps: bool
+    ) -> Begun:
         request, identity = turn.request, turn.identity
         call_id = self._new_id("call")
         members: list[Edit] = []
@@ -141,9 +181,10 @@ class Desk:
             edits=(*edits, *(Edit(f"body:{name}", value) for name, value in members)),
             timing=Timing(started=now),
             request_bytes=len(request.body),
+            upstream=placed.target.url if placed.target else "",
         )
-        self._record(entry)
-        return Begun(edits, OpenCall(turn, entry, edits), body)
+        self.replies.record(entry)
+        return Begun(edits, OpenCall(turn, entry, edits, placed), body, placed.target)
 
     def _watch_headers(self, request: Request, identity: Identity) -> None:
         """Name the headers that would have told the session which had to be found by history."""
@@ -157,85 +198,8 @@ class Desk:
                 "in each; if it names them, give config/clients.yaml a row for it"
             )
 
-    def reply_begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
-        """Make ready to read a reply; the headers that it takes to the client."""
-        began = time.perf_counter()
-        call.status = status
-        with self.guard("reply"):
-            try:
-                call.reader = self.switchboard.reply_reader(call.turn, headers)
-            except bodies.BadEncoding as error:
-                self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
-        if call.spent is not None:
-            call.spent += time.perf_counter() - began
-        return returned(call.turn.identity) if call.turn.identity else []
 
-    def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
-        """Read the next bytes of a reply; a reply that cannot be read is not read further."""
-        began = time.perf_counter()
-        self._read_on(call, chunk, now)
-        if call.spent is not None:
-            self._numbers.added(call.spent + time.perf_counter() - began)
-            call.spent = None
-
-    def _read_on(self, call: OpenCall, chunk: bytes, now: float) -> None:
-        if call.reader is None:
-            return
-        reader, call.reader = call.reader, None  # gone, should reading fail in whatever way
-        with self.guard("reply"):
-            try:
-                reader.feed(chunk)
-            except (bodies.BadEncoding, ValueError) as error:
-                self.guard.note("unreadable_reply", f"a reply could not be read: {error}")
-                return
-            call.reader = reader
-            if reader.is_complete and not call.is_remembered:
-                # The client has its reply now; its next call may be here before the stream ends.
-                self._remember(call, reader.reply(call.status), State.OK, now)
-
-    def end(self, call: OpenCall, ending: Ending) -> None:
-        """Finish a call: read what came of its reply, remember it, record it."""
-        reply: Reply | None = None
-        with self.guard("reply"):
-            if call.reader is not None and ending.status is not None:
-                reply = call.reader.finish(ending.status)
-                if call.reader.broken_events:
-                    self.guard.note("broken_events", "a stream held events that are no JSON")
-        state = _state(ending, reply)
-        self._numbers.ended(state, reply.usage if reply else Usage())
-        if not call.is_remembered:
-            self._remember(call, reply, state, ending.at)
-        self._record(
-            msgspec.structs.replace(
-                call.entry,
-                timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
-                state=state,
-                status=ending.status,
-                reply=reply,
-                reply_bytes=ending.size,
-                error="" if state is State.OK else ending.error,
-            )
-        )
-
-    def _remember(self, call: OpenCall, reply: Reply | None, state: State, now: float) -> None:
-        call.is_remembered = True
-        with self.guard("remember"):
-            has_failed = state is not State.OK or bool(reply and reply.error)
-            self.switchboard.answer(call.turn, reply, now, has_failed=has_failed)
-
-    def _record(self, entry: Entry) -> None:
-        with self.guard("record"):
-            if self._recorder is not None and not self._recorder.put(entry):
-                self.guard.note("dropped", "the writer's queue is full: a record was dropped")
-
-
-def _state(ending: Ending, reply: Reply | None) -> State:
-    """What a call came to. A client that leaves after a whole reply has not broken it off."""
-    is_whole = reply is not None and reply.complete and not reply.error
-    if ending.state is State.ABORTED and is_whole and reply is not None and reply.messages:
-        return State.OK
-    if ending.state is not State.OK:
-        return ending.state
-    if (ending.status or 0) >= 400 or (reply is not None and reply.error):
-        return State.ERROR
-    return State.OK if reply is None or is_whole else State.TRUNCATED
+def _sent_to(target: Target, request: Request) -> Request:
+    return msgspec.structs.replace(
+        request, scheme=target.scheme, host=target.host, port=target.port, authority=target.host
+    )

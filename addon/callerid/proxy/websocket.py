@@ -7,7 +7,8 @@ from collections import deque
 import msgspec
 
 from callerid.guard import Guard
-from callerid.proxy.desk import Desk, Ending, OpenCall
+from callerid.proxy.desk import Desk
+from callerid.proxy.replies import Ending, OpenCall
 from callerid.traces.rows import State
 from callerid.turn import Identity, Request
 from callerid.wire import frames, wirejson
@@ -48,10 +49,11 @@ class Socket:
         if not body:
             return None
         request = msgspec.structs.replace(self._handshake, method="WEBSOCKET", body=body)
-        call = self._desk.begin(request, "", now, stamps=False).call
+        taken = self._desk.take(request, "", now)
+        call = self._desk.send(taken, now, stamps=False).call if taken else None
         if call is None:
             return None
-        self._desk.reply_begins(call, SWITCHED, _FRAMES)
+        self._desk.replies.begins(call, SWITCHED, _FRAMES)
         self._open.append(_Reply(call))
         return call.turn.identity
 
@@ -62,7 +64,7 @@ class Socket:
         reply = self._open[0]
         reply.first_byte = reply.first_byte or now
         reply.size += len(frame)
-        self._desk.watch(reply.call, frames.as_event(frame), now)
+        self._desk.replies.watch(reply.call, frames.as_event(frame), now)
         try:
             is_over = self._frames.ended_by(frame)
         except wirejson.NotJSON:
@@ -77,4 +79,4 @@ class Socket:
 
     def _end(self, reply: _Reply, state: State, now: float, words: str) -> None:
         ending = Ending(state, SWITCHED, now, reply.first_byte, reply.size, words)
-        self._desk.end(reply.call, ending)
+        self._desk.replies.end(reply.call, ending)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -50,6 +51,7 @@ def load(path: str = "") -> Configuration:
     )
     _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
     _check_upstreams(settings.stamp.upstreams, configuration.profiles, f"{path}: stamp.upstreams")
+    _check_ports(settings.routing.upstreams, f"{path}: routing.upstreams")
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
     admin = settings.admin
     if not (admin.token or admin.host == "localhost" or _is_loopback(admin.host)):
@@ -91,6 +93,14 @@ def _check_upstreams(rows: Iterable[UpstreamRow], table: ProfileTable, where: st
                 f"{where}[{index}].profile = {row.profile!r}, but it is one of "
                 + ", ".join(table.profiles)
             )
+
+
+def _check_ports(urls: Iterable[str], where: str) -> None:
+    for index, url in enumerate(urls):
+        try:
+            urlsplit(url).port  # noqa: B018
+        except ValueError as error:
+            raise BadSetting(f"{where}[{index}] = {url!r}, but {str(error).lower()}") from None
 
 
 def _check_clients(table: ClientTable, path: Path) -> None:

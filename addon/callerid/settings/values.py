@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -16,6 +16,9 @@ Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Switch = Annotated[bool, Meta(description="true or false")]
 Phrases = Annotated[tuple[str, ...], Meta(description="a list of texts")]
 Text = Annotated[str, Meta(description="a text")]
+Url = Annotated[
+    str, Meta(pattern=r"^https?://[^/?#@\s]+/?$", description="a URL as http://10.0.0.7:8000")
+]
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
@@ -40,6 +43,42 @@ class StampSettings(Strict, frozen=True):
     upstreams: Annotated[tuple[UpstreamRow, ...], Meta(description="a list of rows")] = ()
     final: Switch = False
     return_ids: Switch = True
+
+
+class HealthSettings(Strict, frozen=True):
+    """How it is seen that an upstream is there."""
+
+    every_seconds: Seconds = 5
+    path: Text = ""
+
+
+class RoutingSettings(Strict, frozen=True):
+    """Which upstream each session is sent to, in reverse mode."""
+
+    upstreams: Annotated[tuple[Url, ...], Meta(description="a list of URLs")] = ()
+    mode: Literal["soft", "hard"] = "soft"
+    affinity_ttl_secs: Seconds = 3600
+    inherit: Switch = False
+    health: HealthSettings = HealthSettings()
+
+
+class Budget(Strict, frozen=True):
+    """How much somebody may use; None is as much as he likes."""
+
+    requests_per_minute: Limit | None = None
+    tokens_per_hour: Limit | None = None
+    usd: Annotated[float, Meta(gt=0, description="US dollars above 0")] | None = None
+
+
+class RateLimitingSettings(Strict, frozen=True):
+    """What sessions, agents and whole runs may use."""
+
+    per_session: Budget = Budget()
+    per_agent: Budget = Budget()
+    per_root: Budget = Budget()
+    action: Literal["warn", "block"] = "block"
+    storage: Text = "memory://"
+    deadline_seconds: Seconds = 0.05
 
 
 class RecordSettings(Strict, frozen=True):
@@ -89,6 +128,8 @@ class Settings(Strict, frozen=True):
 
     session: SessionSettings = SessionSettings()
     stamp: StampSettings = StampSettings()
+    routing: RoutingSettings = RoutingSettings()
+    rate_limiting: RateLimitingSettings = RateLimitingSettings()
     record: RecordSettings = RecordSettings()
     stream: StreamSettings = StreamSettings()
     proxy: ProxySettings = ProxySettings()

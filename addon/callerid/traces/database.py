@@ -192,6 +192,28 @@ def live_calls(
     return rows[::-1]
 
 
+class Bound(NamedTuple):
+    """Where a session was sent last: a URL, when that call ended, and whether it was final."""
+
+    session_id: str
+    upstream: str
+    heard: float
+    is_closed: bool
+
+
+_BOUND = """
+select session_id, upstream, is_final, max(coalesce(ended_at, started_at)) as heard
+from calls where upstream is not null and status is not null and started_at >= ?
+group by session_id order by heard
+"""
+
+
+def bindings(database: Database, since: float) -> Iterator[Bound]:
+    """Where the sessions heard of since a time were sent last, the oldest first."""
+    for row in database.query(_BOUND, [since]):
+        yield Bound(row["session_id"], row["upstream"], row["heard"], bool(row["is_final"]))
+
+
 def all_calls(database: Database) -> Iterator[Recorded]:
     """Every call that belongs to a session, the oldest first."""
     for row in list(database.query(_ALL_CALLS)):

@@ -180,6 +180,12 @@ def m002_cost(db: Database) -> None:
     _run(db, SECOND)
 
 
+@schema()
+def m003_routing(db: Database) -> None:
+    """Add where routing sent a call; null is where the client sent it."""
+    db.execute("alter table calls add column upstream text")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from callerid.identity import history as histories
 from callerid.identity.history import Trail
 from callerid.identity.switchboard import Switchboard
 from callerid.traces import database as traces
-from callerid.traces.database import Recorded, digest_key, live_calls, open_database
+from callerid.traces.database import Bound, Recorded, digest_key, live_calls, open_database
 from callerid.turn import Dialect, Message, Reply, Role, Stood
 from callerid.wire import dialects
 from callerid.wire.messages import MessageReader
@@ -44,6 +45,15 @@ def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> b
         return digest_key(database)
     finally:
         database.conn.close()
+
+
+def restored_bindings(path: Path, since: float) -> list[Bound]:
+    """Which upstream each session was sent to last, of those heard of since a time, oldest first.
+
+    Raises BadDatabase.
+    """
+    with closing(open_database(path)) as database:
+        return list(traces.bindings(database, since))
 
 
 class _Past:

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import msgspec
 
 from callerid import credentials
-from callerid.prices import Sale
+from callerid.prices import used
 from callerid.stamp.stamper import Edit
 from callerid.turn import (
     Call,
     Identity,
-    Kind,
     Message,
     Opaque,
     Part,
@@ -23,7 +22,6 @@ from callerid.turn import (
     Request,
     Timing,
     ToolCall,
-    Usage,
 )
 from callerid.wire import wirejson
 
@@ -40,6 +38,7 @@ class State(StrEnum):
     ABORTED = "aborted"  # the client went away
     UNREACHABLE = "unreachable"  # the provider could not be reached, or went away
     INTERRUPTED = "interrupted"  # the proxy stopped
+    BLOCKED = "blocked"  # callerid refused it: it was not forwarded
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -62,6 +61,7 @@ class Entry(msgspec.Struct, frozen=True):
     reply_bytes: int | None = None
     error: str = ""
     cost_usd: float | None = None  # None: unknown
+    upstream: str = ""  # the URL that routing chose; "" is where the client sent it
 
     @property
     def size(self) -> int:
@@ -90,20 +90,6 @@ def _storable(value: object) -> object:
     if isinstance(value, int) and value.bit_length() > 63:
         return None
     return value
-
-
-def used(entry: Entry) -> Usage:
-    """The tokens that a call used; those that it only counted are not used, and cost nothing."""
-    counts_only = entry.call.kind is Kind.COUNT_TOKENS
-    return Usage() if counts_only or entry.reply is None else entry.reply.usage
-
-
-def sale_of(entry: Entry) -> Sale:
-    """What was sold in a call; the model is known best to the reply."""
-    names = (entry.reply.model if entry.reply else "", entry.call.model)
-    request = entry.request
-    models = tuple(dict.fromkeys(name for name in names if name))
-    return Sale(entry.provider, request.host, request.path.partition("?")[0], models)
 
 
 def secrets_of(entry: Entry) -> tuple[str, ...]:
@@ -150,7 +136,6 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
         (name, credentials.masked_member(name, credentials.without(raw, hidden)))
         for name, raw in call.members
     ]
-    headers = credentials.masked_headers(request.headers)
     row: Row = {
         "id": entry.id,
         "session_id": identity.session_id if identity else None,
@@ -161,6 +146,7 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
         "evidence": identity.evidence if identity else None,
         "is_final": bool(identity and identity.is_final),
         "provider_name": entry.provider or None,
+        "upstream": entry.upstream or None,
         "dialect": call.dialect,
         "request_model": call.model or None,
         "previous_response_id": call.previous_response_id or None,
@@ -171,7 +157,7 @@ def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
         "host": request.host,
         "port": request.port,
         "path": credentials.masked_path(request.path),
-        "request_headers": wirejson.encode(headers).decode(),
+        "request_headers": wirejson.encode(credentials.masked_headers(request.headers)).decode(),
         "stamped_headers": wirejson.encode(entry.edits).decode(),
         "members": wirejson.encode(
             [(name, raw.decode("utf-8", "replace")) for name, raw in members]
@@ -196,7 +182,7 @@ def outcome_row(entry: Entry) -> Row:
     """How the call ended, as far as it has."""
     hidden = secrets_of(entry)
     reply = entry.reply or Reply()
-    usage = reply.usage
+    usage, total = reply.usage, used(entry.call, entry.reply)
     said = entry.error or reply.error_message
     outcome: Row = {
         "state": entry.state,
@@ -213,8 +199,8 @@ def outcome_row(entry: Entry) -> Row:
         "cache_read_input_tokens": usage.cache_read_input_tokens,
         "cache_creation_input_tokens": usage.cache_creation_input_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
-        "total_input_tokens": used(entry).total_input_tokens,
-        "total_output_tokens": used(entry).total_output_tokens,
+        "total_input_tokens": total.total_input_tokens,
+        "total_output_tokens": total.total_output_tokens,
         "cost_usd": entry.cost_usd,
         "usage": usage.raw.decode() or None,
         "reply_bytes": entry.reply_bytes,

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from sqlite_utils import Database
 
-from callerid.prices import Prices
+from callerid.prices import Prices, sale, used
 from callerid.traces import rows
 from callerid.traces.database import BadDatabase, open_database
 from callerid.traces.rows import Entry, Row, Said, State
@@ -107,10 +107,11 @@ class Writer:
                 self._newest.popitem(last=False)
 
     def _priced(self, entry: Entry) -> Entry:
-        usage = rows.used(entry)
+        usage = used(entry.call, entry.reply)
         if usage.total_input_tokens is None:
             return entry
-        cost = self._prices.cost(rows.sale_of(entry), usage, entry.timing.started)
+        sold = sale(entry.provider, entry.request, entry.call, entry.reply)
+        cost = self._prices.cost(sold, usage, entry.timing.started)
         return replace(entry, cost_usd=cost)
 
     def _base(self, session_id: str, parent_id: str, ids: list[str]) -> tuple[str | None, int]:

@@ -1,0 +1,1 @@
+"""Where a call goes, and whether it may go at all: placement of sessions, and budgets."""

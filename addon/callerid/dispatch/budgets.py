@@ -1,0 +1,133 @@
+"""Budgets: how much a session, an agent or a whole run may use, counted by the library `limits`.
+
+Calls are counted when they begin, tokens and dollars when they end: what is under way is not yet
+counted. With a shared storage every method here may wait for it, and raises what its client raises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import storage_from_string
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
+
+from callerid.dispatch.verdict import Refusal
+from callerid.prices import Prices, Sale, used
+from callerid.settings.values import Budget, RateLimitingSettings
+from callerid.turn import Call, Identity, Reply
+from callerid.wire.errors import Trouble
+
+MICRO = 1_000_000  # dollars are counted in millionths, as whole numbers
+USD_DAYS = 30  # for so long what was spent is remembered
+
+
+class Spender(NamedTuple):
+    """Somebody with a budget: a session, an agent of one customer, a run."""
+
+    kind: str
+    key: str
+    name: str
+
+
+class _Limit(NamedTuple):
+    """One figure of a budget, and what counts it."""
+
+    spender: Spender
+    words: str
+    item: RateLimitItem
+    limiter: RateLimiter
+    unit: str  # calls, tokens, usd
+
+
+class Budgets:
+    """Counts what is used, and says who has used too much.
+
+    Raises ValueError for a storage that cannot be used.
+    """
+
+    def __init__(self, settings: RateLimitingSettings, prices: Prices) -> None:
+        self._budgets = {
+            "session": settings.per_session,
+            "agent": settings.per_agent,
+            "root": settings.per_root,
+        }
+        self.blocks = settings.action == "block"
+        self.is_on = any(budget != Budget() for budget in self._budgets.values())
+        self.is_shared = self.is_on and not settings.storage.startswith("memory:")
+        self._counts_usd = any(budget.usd is not None for budget in self._budgets.values())
+        self._prices = prices
+        if self._counts_usd:
+            prices.load()
+        if self.is_on:
+            storage = storage_from_string(settings.storage)
+            # Calls by the moment of each; tokens and dollars, which come by the thousand, by sums.
+            self._moving = MovingWindowRateLimiter(storage)
+            self._fixed = FixedWindowRateLimiter(storage)
+
+    def check(self, identity: Identity, scope: str, now: float) -> Refusal | None:
+        """Whether a call of a customer is beyond a budget; if not, it is counted.
+
+        The oldest excess is told first; nothing is counted of a call that is refused.
+        """
+        limits = list(self._limits(identity, scope))
+        for limit in limits:
+            if not limit.limiter.test(limit.item, limit.spender.key):
+                return _refusal(limit, now)
+        for limit in limits:
+            if limit.unit == "calls":
+                limit.limiter.hit(limit.item, limit.spender.key)
+        return None
+
+    def count(self, identity: Identity, scope: str) -> None:
+        """Count a call that goes out though it is beyond a budget."""
+        for limit in self._limits(identity, scope):
+            if limit.unit == "calls":
+                limit.limiter.hit(limit.item, limit.spender.key)
+
+    def spend(
+        self, identity: Identity, scope: str, call: Call, reply: Reply | None, sale: Sale, at: float
+    ) -> None:
+        """Count what a call used that has ended."""
+        usage = used(call, reply)
+        tokens = (usage.total_input_tokens or 0) + (usage.total_output_tokens or 0)
+        cost = self._prices.cost(sale, usage, at) if self._counts_usd else None
+        amounts = {"tokens": tokens, "usd": round((cost or 0.0) * MICRO)}
+        for limit in self._limits(identity, scope):
+            if amount := amounts.get(limit.unit, 0):
+                limit.limiter.hit(limit.item, limit.spender.key, cost=amount)
+
+    def _limits(self, identity: Identity, scope: str) -> Iterator[_Limit]:
+        ids = {
+            "session": identity.session_id,
+            "agent": f"{scope}/{identity.agent_id}",
+            "root": identity.root_session_id,
+        }
+        names = {"agent": identity.agent_name or identity.agent_id}
+        for kind, budget in self._budgets.items():
+            spender = Spender(kind, f"{kind}/{ids[kind]}", names.get(kind, ids[kind]))
+            if calls := budget.requests_per_minute:
+                words = f"{calls} requests a minute"
+                item: RateLimitItem = RateLimitItemPerMinute(calls)
+                yield _Limit(spender, words, item, self._moving, "calls")
+            if tokens := budget.tokens_per_hour:
+                words = f"{tokens} tokens an hour"
+                item = RateLimitItemPerHour(tokens, namespace="TOKENS")
+                yield _Limit(spender, words, item, self._fixed, "tokens")
+            if usd := budget.usd:
+                item = RateLimitItemPerDay(math.ceil(usd * MICRO), USD_DAYS, namespace="USD")
+                yield _Limit(spender, f"{usd:g} US dollars", item, self._fixed, "usd")
+
+
+def _refusal(limit: _Limit, now: float) -> Refusal:
+    resets = limit.limiter.get_window_stats(limit.item, limit.spender.key).reset_time
+    seconds = max(1, math.ceil(resets - now))
+    spender = limit.spender
+    return Refusal(
+        Trouble.LIMIT,
+        f"the {spender.kind} {spender.name} has used its {limit.words}; "
+        f"again in {seconds} s (callerid: rate_limiting.per_{spender.kind})",
+        seconds,
+    )

@@ -1,0 +1,171 @@
+"""Replies: read beside the stream as they come; at the end remembered, counted and recorded.
+
+Each stage is under the guard. It knows no flows; time comes in as an argument.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import msgspec
+
+from callerid.dispatch.dispatcher import Dispatcher, Placed
+from callerid.guard import Guard
+from callerid.identity.switchboard import Switchboard, Turn
+from callerid.numbers import Numbers
+from callerid.stamp.stamper import Edit, returned
+from callerid.traces.record import Recorder
+from callerid.traces.rows import Entry, State
+from callerid.turn import HeaderList, Reply, Timing, Usage
+from callerid.wire import bodies
+from callerid.wire.parse import ReplyReader
+
+
+class OpenCall:
+    """A call whose reply is not over; `edits` are what is written on its request."""
+
+    __slots__ = ("edits", "entry", "is_remembered", "placed", "reader", "spent", "status", "turn")
+
+    def __init__(self, turn: Turn, entry: Entry, edits: list[Edit], placed: Placed) -> None:
+        self.turn = turn
+        self.entry = entry
+        self.edits = edits
+        self.placed = placed
+        self.reader: ReplyReader | None = None
+        self.status = 0
+        self.is_remembered = False
+        self.spent: float | None = 0.0  # seconds before the first byte; None once it was there
+
+
+class Ending(NamedTuple):
+    """How a reply ended, as seen on the wire; `state` is what a reply without fault comes to."""
+
+    state: State
+    status: int | None
+    at: float
+    first_byte: float | None = None
+    size: int | None = None
+    error: str = ""
+
+
+class Replies:
+    """What becomes of the calls that went out."""
+
+    def __init__(
+        self, switchboard: Switchboard, dispatcher: Dispatcher, recorder: Recorder | None,
+        guard: Guard, numbers: Numbers,
+    ) -> None:  # fmt: skip
+        self._switchboard = switchboard
+        self._dispatcher = dispatcher
+        self._recorder = recorder
+        self._guard = guard
+        self._numbers = numbers
+        self._pool = ThreadPoolExecutor(1, "callerid-budget") if dispatcher.may_wait else None
+
+    def begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
+        """Make ready to read a reply; the headers that it takes to the client."""
+        began = time.perf_counter()
+        call.status = status
+        with self._guard("reply"):
+            try:
+                call.reader = self._switchboard.reply_reader(call.turn, headers)
+            except bodies.BadEncoding as error:
+                self._guard.note("unreadable_reply", f"a reply could not be read: {error}")
+        if call.spent is not None:
+            call.spent += time.perf_counter() - began
+        return returned(call.turn.identity) if call.turn.identity else []
+
+    def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
+        """Read the next bytes of a reply; a reply that cannot be read is not read further."""
+        began = time.perf_counter()
+        self._read_on(call, chunk, now)
+        if call.spent is not None:
+            self._numbers.added(call.spent + time.perf_counter() - began)
+            call.spent = None
+
+    def _read_on(self, call: OpenCall, chunk: bytes, now: float) -> None:
+        if call.reader is None:
+            return
+        reader, call.reader = call.reader, None  # gone, should reading fail in whatever way
+        with self._guard("reply"):
+            try:
+                reader.feed(chunk)
+            except (bodies.BadEncoding, ValueError) as error:
+                self._guard.note("unreadable_reply", f"a reply could not be read: {error}")
+                return
+            call.reader = reader
+            if reader.is_complete and not call.is_remembered:
+                # The client has its reply now; its next call may be here before the stream ends.
+                self._remember(call, reader.reply(call.status), State.OK, now)
+
+    def end(self, call: OpenCall, ending: Ending) -> None:
+        """Finish a call: read what came of its reply, remember it, record it."""
+        reply: Reply | None = None
+        with self._guard("reply"):
+            if call.reader is not None and ending.status is not None:
+                reply = call.reader.finish(ending.status)
+                if call.reader.broken_events:
+                    self._guard.note("broken_events", "a stream held events that are no JSON")
+        state = _state(ending, reply)
+        self._numbers.ended(state, reply.usage if reply else Usage())
+        if not call.is_remembered:
+            self._remember(call, reply, state, ending.at)
+        if state is not State.BLOCKED:
+            self._give_back(call, ending)
+            if self._pool is not None:
+                self._pool.submit(self._spend, call, reply)
+            else:
+                self._spend(call, reply)
+        self.record(
+            msgspec.structs.replace(
+                call.entry,
+                timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
+                state=state,
+                status=ending.status,
+                reply=reply,
+                reply_bytes=ending.size,
+                error="" if state is State.OK else ending.error,
+            )
+        )
+
+    def _give_back(self, call: OpenCall, ending: Ending) -> None:
+        with self._guard("route"):
+            is_gone = ending.state is State.UNREACHABLE and ending.status is None
+            news = self._dispatcher.ended(call.placed, ending.at, is_answered=not is_gone)
+            if news:
+                self._guard.tell(news)
+
+    def _spend(self, call: OpenCall, reply: Reply | None) -> None:
+        entry, identity = call.entry, call.entry.identity
+        with self._guard("budget"):
+            if identity is not None:
+                self._dispatcher.spend(
+                    identity, entry.provider, entry.request, entry.call, reply,
+                    entry.timing.started,
+                )  # fmt: skip
+
+    def _remember(self, call: OpenCall, reply: Reply | None, state: State, now: float) -> None:
+        call.is_remembered = True
+        with self._guard("remember"):
+            has_failed = state is not State.OK or bool(reply and reply.error)
+            self._switchboard.answer(call.turn, reply, now, has_failed=has_failed)
+
+    def record(self, entry: Entry) -> None:
+        """Hand a call to the writer as it stands."""
+        with self._guard("record"):
+            if self._recorder is not None and not self._recorder.put(entry):
+                self._guard.note("dropped", "the writer's queue is full: a record was dropped")
+
+
+def _state(ending: Ending, reply: Reply | None) -> State:
+    """What a call came to. A client that leaves after a whole reply has not broken it off."""
+    is_whole = reply is not None and reply.complete and not reply.error
+    if ending.state is State.ABORTED and is_whole and reply is not None and reply.messages:
+        return State.OK
+    if ending.state is not State.OK:
+        return ending.state
+    if (ending.status or 0) >= 400 or (reply is not None and reply.error):
+        return State.ERROR
+    return State.OK if reply is None or is_whole else State.TRUNCATED

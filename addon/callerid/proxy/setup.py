@@ -1,0 +1,97 @@
+"""All parts together, as the settings say; made anew when those change."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+
+from callerid.dispatch.budgets import Budgets
+from callerid.dispatch.dispatcher import Dispatcher
+from callerid.dispatch.routes import Routes
+from callerid.guard import Guard
+from callerid.identity.candidates import Candidates
+from callerid.identity.switchboard import Switchboard
+from callerid.numbers import Numbers
+from callerid.prices import Prices
+from callerid.proxy.admin import Admin
+from callerid.proxy.desk import Desk
+from callerid.proxy.health import Health
+from callerid.scopes import Scopes
+from callerid.settings.checked import BadSetting
+from callerid.settings.load import Configuration
+from callerid.stamp.stamper import Stamper
+from callerid.stamp.upstreams import Upstreams
+from callerid.traces.record import Recorder
+from callerid.traces.restore import restore, restored_bindings
+
+CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody else has: `sess_` and the like, then 32 hexadecimal digits."""
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+class Setup:
+    """The parts that one configuration comes to; raises BadSetting and BadDatabase."""
+
+    def __init__(self, configuration: Configuration, database: Path, guard: Guard) -> None:
+        settings, prices = configuration.settings, Prices(configuration.prices)
+        switchboard = Switchboard(configuration, new_id)
+        dispatcher = _dispatcher(configuration, switchboard, prices)
+        self.settings = settings
+        self._recorder, digest_key = None, os.urandom(32)
+        if settings.record.enabled:
+            digest_key = restore(database, switchboard, guard, time.time())
+            _restore_bindings(database, dispatcher.routes, settings.routing.affinity_ttl_secs)
+            recorders_own = Prices(configuration.prices)  # it asks in a thread of its own
+            self._recorder = Recorder(database, settings.record, guard, recorders_own)
+        self.scopes = Scopes(configuration.credentials, digest_key)
+        numbers = Numbers(guard.counts)
+        self.desk = Desk(
+            switchboard, _stamper(configuration), self._recorder, guard, new_id,
+            Candidates(configuration.clients), numbers, dispatcher,
+        )  # fmt: skip
+        self.admin = Admin(settings, numbers, switchboard, self._recorder, dispatcher, guard)
+        self._health = Health(dispatcher.routes, settings.routing.health, guard)
+
+    def start(self) -> str:
+        """Begin what needs mitmproxy's loop; in words, where the pages are and the traces go."""
+        pages = self.admin.start()
+        self._health.start()
+        where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
+        return f"traces in {where}; {pages}"
+
+    def close(self) -> None:
+        """Write all that is queued, and stop."""
+        self._health.stop()
+        self.admin.stop()
+        if self._recorder is not None:
+            self._recorder.close(CLOSING_SECONDS)
+            self._recorder = None
+
+
+def _dispatcher(
+    configuration: Configuration, switchboard: Switchboard, prices: Prices
+) -> Dispatcher:
+    settings = configuration.settings
+    try:
+        budgets = Budgets(settings.rate_limiting, prices)
+    except ValueError as error:
+        raise BadSetting(
+            f"rate_limiting.storage = {settings.rate_limiting.storage!r} cannot be used: {error}"
+        ) from None
+    return Dispatcher(budgets, Routes(settings.routing), switchboard.declarations.long_id)
+
+
+def _stamper(configuration: Configuration) -> Stamper:
+    stamp = configuration.settings.stamp
+    upstreams = Upstreams(configuration.providers, configuration.profiles, stamp.upstreams)
+    return Stamper(upstreams, sets=stamp.enabled, sends_final=stamp.final)
+
+
+def _restore_bindings(database: Path, routes: Routes, ttl: float) -> None:
+    for session_id, url, heard, is_closed in restored_bindings(database, time.time() - ttl):
+        routes.restore(session_id, url, heard, is_closed=is_closed)

@@ -18,10 +18,10 @@ class CannotInstall(RuntimeError):
     """npm could not do it; the message says what it said."""
 
 
-def cache() -> Path:
-    """Where agents are installed: never in the checkout."""
+def cache(what: str = "agents") -> Path:
+    """Where agents and the like are installed: never in the checkout."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "callerid" / "agents"
+    return Path(base) / "callerid" / what
 
 
 def package(agent: Agent) -> str:

@@ -1,0 +1,1 @@
+"""Real consumers of the headers, behind callerid: what they are told, held against traces.db."""

@@ -18,9 +18,11 @@ from mitmproxy.test import taddons, tflow
 from mitmproxy.websocket import WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
+from callerid.dispatch.dispatcher import Dispatcher
 from callerid.identity import remember
 from callerid.identity.switchboard import Switchboard
 from callerid.proxy import desk as desks
+from callerid.proxy import replies
 from callerid.proxy.addon import CallerId
 from callerid.stamp.stamper import Stamper
 from callerid.traces.record import Recorder
@@ -306,12 +308,15 @@ STAGES: dict[str, tuple[str, Any, str]] = {
     "identification": ("request", Switchboard, "identify"),
     "stripping": ("strip", Stamper, "strips"),
     "stamping": ("stamp", Stamper, "sets"),
-    "returning ids": ("responseheaders", desks, "returned"),
+    "afford": ("budget", Dispatcher, "afford"),
+    "returning ids": ("responseheaders", replies, "returned"),
     "making a reader": ("reply", Switchboard, "reply_reader"),
     "reading a reply": ("reply", parse.ReplyReader, "feed"),
     "finishing a reply": ("reply", parse.ReplyReader, "finish"),
     "remembering": ("remember", remember, "reply"),
     "recording": ("record", Recorder, "put"),
+    "giving a place back": ("route", Dispatcher, "ended"),
+    "spending": ("budget", Dispatcher, "spend"),
     "describing": ("request", desks, "OpenCall"),
 }
 

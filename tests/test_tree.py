@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
-from callerid.commands.tree import Branch, Cost, draw
+from callerid.archive.sessions import Cost, SessionFacts
+from callerid.commands.tree import draw
 
 
-def branch(id: str, parent: str = "", **more: object) -> Branch:
-    told: dict[str, object] = {
-        "relation": "", "because": "new", "confidence": 0.9, "evidence": "an opening",
-        "agent": "clerk", "calls": 2, "failures": 0, "models": "m", "tokens": "3 → 4 tokens",
-        "seconds": 5.0, "cost": Cost(0.5, 0, 2),
+def branch(id: str, parent: str = "", **more: Any) -> SessionFacts:
+    told: dict[str, Any] = {
+        "root_session_id": parent or id, "parent_session_id": parent, "relation": "",
+        "agent_id": "agent_1", "agent": "clerk", "client": "", "because": "new", "confidence": 0.9,
+        "evidence": "an opening", "calls": 2, "under_way": 0, "failures": 0, "models": ("m",),
+        "input_tokens": 3, "output_tokens": 4, "cache_read_input_tokens": None,
+        "cost": Cost(0.5, 0, 2), "first_seen": 1.0, "last_seen": 2.0, "seconds": 5.0, "title": "",
     }  # fmt: skip
-    return Branch(id, parent, **(told | more))  # type: ignore[arg-type]
+    return SessionFacts(id, **(told | more))
 
 
-def drawn(*branches: Branch) -> list[str]:
+def drawn(*branches: SessionFacts) -> list[str]:
     console = Console(width=200, force_terminal=False)
     with console.capture() as capture:
         console.print(draw(branches))

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from callerid.commands.tree import branches, draw
+from callerid.archive.sessions import sessions
+from callerid.commands.tree import draw
 from callerid.traces import database as traces
 from lab import Answer, Asked, FakeProvider, Proxy, ToolCall, newest_text, tool_results
 from lab.chats import Anthropic, Chat, Gemini, Line, OpenAIChat
@@ -177,7 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="keep the traces.db, and say where")
     keeps = parser.parse_args().keep
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     with ExitStack() as stack:
         folder = Path(
             tempfile.mkdtemp(prefix="callerid-demo-")
@@ -199,7 +200,7 @@ def play(path: Path, console: Console, *, keeps: bool) -> int:
                 talk.chat.close()
     wrong = mistakes(cast.talks) or record_mistakes(path, cast.talks)
     database = traces.open_database(path)
-    console.print(draw(branches(database)))
+    console.print(draw(sessions(database)))
     database.conn.close()
     for mistake in wrong:
         console.print(f"WRONG: {mistake}")

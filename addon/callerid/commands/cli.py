@@ -13,26 +13,20 @@ import click
 from rich.console import Console
 
 from callerid import __version__, files
-from callerid.commands import identify_command, launch
+from callerid.archive.sessions import Filter, sessions
+from callerid.commands import identify_command, launch, reading, show, tail
+from callerid.commands import sessions as session_commands
 from callerid.commands.doctor import doctor
-from callerid.commands.tree import branches, draw
+from callerid.commands.tree import draw
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import load
 from callerid.traces.database import BadDatabase, open_database
-
-UNBROKEN = 10_000  # columns: where nobody looks at a window, one line stays one line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="callerid")
 def cli() -> None:
     """Caller ID for LLM traffic: which agent, which session, whose child, and how do we know."""
-
-
-_DATABASE = click.option(
-    "--db", type=click.Path(path_type=Path), default=None, metavar="FILE",
-    help=f"The traces (default: {files.traces()}).",
-)  # fmt: skip
 
 
 def _upstream(context: click.Context, option: click.Parameter, url: str | None) -> str:
@@ -55,7 +49,7 @@ def _upstream(context: click.Context, option: click.Parameter, url: str | None) 
               help="Stand before one upstream; the base_url is http://localhost:N.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Settings; see config/callerid.yaml.")  # fmt: skip
-@_DATABASE
+@reading.db_option
 @click.pass_context
 def run(
     context: click.Context, web: bool, port: int | None, reverse: str, config: Path | None,
@@ -117,33 +111,28 @@ def _run_around(
     sys.exit(status)
 
 
-@cli.command()
-@_DATABASE
-def tree(db: Path | None) -> None:
-    """Print all sessions on record as a tree, with the evidence for each."""
-    path = db or files.traces()
-    if not path.exists():
-        raise click.ClickException(f"{path}: there is no such file; record some calls first")
-    _print_tree(path, 0.0, Console())
-
-
 def _print_tree(path: Path, since: float, console: Console) -> None:
     try:
         with closing(open_database(path)) as database:
-            sessions = branches(database, since)
+            found = list(sessions(database, Filter(since=since)))
     except BadDatabase as error:
         raise click.ClickException(str(error)) from None
-    if not sessions:
+    if not found:
         console.print(f"callerid: no LLM call was seen ({path})", highlight=False)
         return
     if not console.is_terminal:
-        console.width = UNBROKEN
-    console.print(draw(sessions))
+        console.width = reading.UNBROKEN
+    console.print(draw(found))
 
 
 cli.add_command(doctor)
 cli.add_command(identify_command.identify)
 cli.add_command(identify_command.explain)
+for command in (
+    session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
+    show.search, show.diff, tail.tail,
+):  # fmt: skip
+    cli.add_command(command)
 
 
 def main() -> None:

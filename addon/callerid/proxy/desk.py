@@ -105,10 +105,13 @@ class Desk:
             return self._refuse(turn, placed, now)
         if placed.target is not None:
             turn = msgspec.structs.replace(turn, request=_sent_to(placed.target, turn.request))
-        begun = self._open(turn, edits, placed, now, stamps=stamps)
-        if begun.call is not None:
-            begun.call.spent = taken.spent + time.perf_counter() - began
-        return begun
+        with self.guard("request"):
+            begun = self._open(turn, edits, placed, now, stamps=stamps)
+            if begun.call is not None:
+                begun.call.spent = taken.spent + time.perf_counter() - began
+            return begun
+        self.dispatcher.ended(placed, now, is_answered=True)
+        return Begun(edits, target=placed.target)
 
     def _place(self, taken: Taken, now: float, *, stamps: bool, routes: bool) -> Placed | Refusal:
         """Where a call goes, or why it does not; one that is only warned of goes."""

@@ -1,0 +1,1 @@
+"""What was recorded, to be read: runs, sessions, calls, and what was said in them."""

@@ -1,0 +1,157 @@
+"""What the commands that read a traces.db have in common: the file, JSON or a table, mistakes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from sqlite_utils import Database
+
+from callerid import files
+from callerid.archive.sessions import STATUSES, BadTime, Filter, NotFound, moment
+from callerid.traces.database import BadDatabase, open_database
+
+UNBROKEN = 10_000  # columns: where nobody looks at a window, one line stays one line
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+db_option = click.option(
+    "--db", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help=f"The traces (default: {files.traces()}).",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+
+
+class Since(click.ParamType):  # type: ignore[type-arg]
+    """A time, as how long ago or as a date."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds since the epoch."""
+        try:
+            return value if isinstance(value, float) else moment(str(value), time.time())
+        except BadTime as error:
+            self.fail(str(error), param, ctx)
+
+
+since_option = click.option(
+    "--since", type=Since(), default=None, metavar="TIME",
+    help="Only what was heard of since: 30m, 2h, 7d, or a date.",
+)  # fmt: skip
+
+
+def filter_options(command: Command) -> Command:
+    """The options that make a Filter: see `chosen`."""
+    for option in (
+        click.option("--agent", default="", metavar="NAME", help="A part of the agent's name."),
+        click.option("--client", default="", metavar="NAME", help="A part of the client's name."),
+        click.option("--model", default="", metavar="NAME", help="A part of the model's name."),
+        click.option("--status", type=click.Choice(STATUSES), default=None,
+                     help="How the sessions stand."),
+        click.option("--cost", type=float, default=None, metavar="USD",
+                     help="Only what cost so much or more."),
+        since_option,
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def chosen(**options: object) -> Filter:
+    """The Filter of `filter_options`."""
+    return Filter(
+        agent=str(options["agent"]),
+        client=str(options["client"]),
+        model=str(options["model"]),
+        status=str(options["status"] or ""),
+        since=options["since"],  # type: ignore[arg-type]
+        usd=options["cost"],  # type: ignore[arg-type]
+    )
+
+
+@contextmanager
+def opened(db: Path | None) -> Iterator[Database]:
+    """The traces that are meant; what goes wrong with them is said in a line."""
+    path = db or files.traces()
+    if not path.exists():
+        raise click.ClickException(f"{path}: there is no such file; record some calls first")
+    try:
+        database = open_database(path)
+    except BadDatabase as error:
+        raise click.ClickException(str(error)) from None
+    try:
+        yield database
+    except NotFound as error:
+        raise click.ClickException(f"{path}: {error}") from None
+    finally:
+        database.conn.close()
+
+
+def print_json(value: object) -> None:
+    """A value as JSON, to be read by people and by jq; a list of structs is a list of objects."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def console() -> Console:
+    """Where tables go; where nobody looks at a window, lines are not broken."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = UNBROKEN
+    return made
+
+
+def table(*columns: str) -> Table:
+    """A plain table; a column that begins with > stands to the right."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=right)
+    return made
+
+
+def ago(at: float, now: float) -> str:
+    """How long ago, as people say it."""
+    return f"{duration(max(0.0, now - at))} ago"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in words; "" is unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {left:02} s"
+
+
+def tokens(given: int | None, taken: int | None) -> str:
+    """Tokens in and out."""
+    if given is None and taken is None:
+        return "unknown"
+    return f"{given or 0:,} → {taken or 0:,}"
+
+
+def dollars(usd: float | None) -> str:
+    """A price; "" is unknown."""
+    return "" if usd is None else f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
+
+
+def is_shown_to_people() -> bool:
+    """Whether somebody looks at a terminal."""
+    return sys.stdout.isatty()

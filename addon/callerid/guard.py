@@ -5,12 +5,35 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
 MAX_KINDS = 1000  # of trouble that are told apart, so that hostile traffic cannot fill memory
+
+
+class _Stage:
+    """Catches what is raised within it; it holds nothing, and may be entered again and again.
+
+    A class, not a generator: some twenty are entered for every call.
+    """
+
+    __slots__ = ("_guard", "_name")
+
+    def __init__(self, name: str, guard: Guard) -> None:
+        self._name = name
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        """Nothing is made ready."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        """Let nothing out but what ends the program."""
+        if isinstance(error, Exception):
+            self._guard.catch(self._name, error)
+            return True
+        return False
 
 
 class Guard:
@@ -22,16 +45,17 @@ class Guard:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._said: set[tuple[str, str]] = set()
+        self._stages: dict[str, _Stage] = {}
 
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> _Stage:
         """Let nothing out of a stage but what ends the program."""
-        try:
-            yield
-        except Exception as error:
-            self._catch(stage, error)
+        found = self._stages.get(stage)
+        if found is None:
+            found = self._stages[stage] = _Stage(stage, self)
+        return found
 
-    def _catch(self, stage: str, error: Exception) -> None:
+    def catch(self, stage: str, error: Exception) -> None:
+        """Count what a stage raised, and say it once."""
         self.counts[f"failed.{stage}"] += 1
         where = traceback.extract_tb(error.__traceback__)[-1:]
         kind = f"{type(error).__name__} {where[0].filename}:{where[0].lineno}" if where else ""

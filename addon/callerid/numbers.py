@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,11 +18,28 @@ from callerid.turn import Because, Identity, Usage
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
 
 
+_Metric = TypeVar("_Metric", Counter, Histogram)
+
+
+class _Timer:
+    __slots__ = ("_began", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *raised: object) -> None:
+        self._histogram.observe(time.perf_counter() - self._began)
+
+
 class Numbers:
     """Counts calls, replies, tokens and seconds since the start; any thread may read them."""
 
     def __init__(self, trouble: Mapping[str, int]) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[object, tuple[str, ...]], object] = {}
         self._calls = self._counter("calls", "LLM calls", "kind", "because")
         self._matched = self._counter("calls_matched", "Calls of sessions known before")
         self._sessions = self._counter("sessions_created", "Sessions begun", "relation")
@@ -53,15 +70,15 @@ class Numbers:
 
     def identified(self, identity: Identity, *, is_known: bool) -> None:
         """Count a call, and its session where it begins one."""
-        self._calls.labels(identity.kind, identity.because).inc()
+        self._of(self._calls, identity.kind, identity.because).inc()
         if is_known:
             self._matched.inc()
         else:
-            self._sessions.labels(identity.relation or "none").inc()
+            self._of(self._sessions, identity.relation or "none").inc()
 
     def ended(self, state: str, usage: Usage) -> None:
         """Count a reply and its tokens."""
-        self._replies.labels(state).inc()
+        self._of(self._replies, state).inc()
         for type, tokens in (
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),
@@ -69,20 +86,22 @@ class Numbers:
             ("cache_creation", usage.cache_creation_input_tokens),
         ):
             if tokens:
-                self._tokens.labels(type).inc(tokens)
+                self._of(self._tokens, type).inc(tokens)
 
     def added(self, seconds: float) -> None:
         """Take the time that was added to a reply's first byte."""
         self._added.observe(seconds)
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Take the time of a stage."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._stages.labels(stage).observe(time.perf_counter() - began)
+    def timed(self, stage: str) -> _Timer:
+        """Take the time of a stage, for the length of a `with` block."""
+        return _Timer(self._of(self._stages, stage))
+
+    def _of(self, metric: _Metric, *labels: str) -> _Metric:
+        """The metric with some labels; to find it is most of what counting costs."""
+        found = self._children.get((metric, labels))
+        if found is None:
+            found = self._children[metric, labels] = metric.labels(*labels)
+        return found  # type: ignore[return-value]
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of a metric over all that has these labels: `calls_total`, `tokens_total`."""

@@ -8,25 +8,21 @@ most of its sketch; a text that contains another contains most of the other's tr
 from __future__ import annotations
 
 from heapq import nsmallest
-from itertools import accumulate
 from zlib import crc32
 
 SKETCH_SIZE = 12  # a word changed in forty leaves about eleven of twelve triples as they were
-TRIPLE = 3
+TRIPLE = 3  # words
 MAX_WORDS = 4000  # looked at per text: what identifies a text is found in its first pages
 
 
 def triples(text: str, salt: int) -> set[int]:
     """The hashes of a text's word triples (of its words, where there are fewer than three)."""
     words = text.lower().encode("utf-8", "surrogatepass").split(None, MAX_WORDS)[:MAX_WORDS]
-    spaced = b" ".join(words)
     if len(words) < TRIPLE:
-        return {crc32(spaced, salt)} if words else set()
-    ends = list(accumulate(len(word) + 1 for word in words))  # each with the space that follows
-    starts = [0, *ends]
+        return {crc32(b" ".join(words), salt)} if words else set()
     return {
-        crc32(spaced[start : end - 1], salt)
-        for start, end in zip(starts, ends[TRIPLE - 1 :], strict=False)
+        crc32(first, crc32(second, crc32(third, salt)))
+        for first, second, third in zip(words, words[1:], words[2:], strict=False)
     }
 
 

@@ -49,10 +49,19 @@ def _with_stripped(flow: http.HTTPFlow) -> list[Field]:
 
 def head_of(request: http.Request) -> Request:
     """What a request says before its body, as it stands; nothing of who sent it."""
+    headers = headers_of(request.headers)
     return Request(
-        request.method, request.scheme, request.host, request.port, request.path,
-        headers_of(request.headers), b"", Client(), request.pretty_host,
+        request.method, request.scheme, request.host, request.port, request.path, headers, b"",
+        Client(), _authority(request, headers),
     )  # fmt: skip
+
+
+def _authority(request: http.Request, headers: HeaderList) -> str:
+    """The host that a client names, without its port."""
+    said = request.authority or next((v for name, v in headers if name.lower() == "host"), "")
+    if said.startswith("["):
+        return said[1:].partition("]")[0]
+    return said.partition(":")[0] or request.host
 
 
 def strip(flow: http.HTTPFlow, edits: Sequence[Edit]) -> None:
@@ -78,12 +87,18 @@ def _text(fields: Iterable[Field]) -> HeaderList:
 
 
 def apply(edits: Sequence[Edit], headers: http.Headers) -> None:
-    """Write header edits."""
-    for name, value in edits:
-        if value is None:
-            headers.pop(name, None)
-        else:
-            headers[name] = value
+    """Write header edits, all at once: mitmproxy takes its time for each."""
+    if not edits:
+        return
+    new = {name.lower(): (name, value) for name, value in edits}
+    names = {name.encode("utf-8", "surrogateescape") for name in new}
+    kept = [field for field in headers.fields if field[0].lower() not in names]
+    made = [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in new.values()
+        if value is not None
+    ]
+    headers.fields = (*kept, *made)
 
 
 def is_event_stream(response: http.Response) -> bool:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from callerid.identity import sketch
-from callerid.identity.memory import Index, Memory
+from callerid.identity.index import Index
+from callerid.identity.memory import Memory
 from callerid.identity.session import Session
 from callerid.turn import Message, Role, Text, ToolCall
 

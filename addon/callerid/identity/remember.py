@@ -198,10 +198,7 @@ def _asked_words(asked: Call, reader: MessageReader) -> str:
 
 def _keep_reply(session: Session, text: str, asked: str, memory: Memory) -> None:
     """Let the model's own words find the session, not those that it repeats."""
-    salt = histories.salt(histories.beginning(session.scope))
-    memory.replies.forget(session)
-    for number in sketch.sketch(text, salt, besides=asked):
-        memory.replies.add(session, number, session)
+    memory.replies.keep(session, text, besides=asked)
 
 
 def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:

@@ -1,0 +1,47 @@
+"""Finds sessions by a sketch of the newest reply that they were given.
+
+A reply is sketched when somebody looks for one, which most calls do not: a session that goes on as
+before is found by its history, and its next reply takes the place of this one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from callerid.identity import history as histories
+from callerid.identity import sketch
+from callerid.identity.index import Index
+from callerid.identity.session import Session
+
+MOST_WAITING = 32  # replies not yet sketched: together some milliseconds
+
+
+class NewestReplies(Index[int, Session]):
+    """An index of sessions by the sketch of their newest reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: OrderedDict[str, tuple[Session, str, str]] = OrderedDict()
+
+    def keep(self, session: Session, text: str, besides: str) -> None:
+        """Let a session be found by a reply, but not by words in it that stand in another text."""
+        self.forget(session)
+        self._waiting[session.id] = session, text, besides
+        if len(self._waiting) > MOST_WAITING:
+            self._sketch(*self._waiting.popitem(last=False)[1])
+
+    def get(self, name: int) -> list[Session]:
+        """All sessions that go by a number of a sketch."""
+        while self._waiting:
+            self._sketch(*self._waiting.popitem(last=False)[1])
+        return super().get(name)
+
+    def forget(self, session: Session) -> None:
+        """Take away a session's reply."""
+        self._waiting.pop(session.id, None)
+        super().forget(session)
+
+    def _sketch(self, session: Session, text: str, besides: str) -> None:
+        salt = histories.salt(histories.beginning(session.scope))
+        for number in sketch.sketch(text, salt, besides):
+            self.add(session, number, session)

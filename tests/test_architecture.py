@@ -74,4 +74,4 @@ def test_only_the_guard_catches_everything() -> None:
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
     }
 
-    assert catching == {"guard.py"}
+    assert catching == set()  # the guard itself does it on leaving a `with` block

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
@@ -29,6 +30,7 @@ class Exchanges:
         self._guard = guard
         self._setup: Setup | None = None
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
+        self._later: deque[tuple[Setup, OpenCall, bytes, Ending]] = deque()
 
     def use(self, setup: Setup) -> None:
         """Go on with these parts; before there are any, all passes."""
@@ -56,7 +58,7 @@ class Exchanges:
             )
             return None
         asked = flows.request_of(flow, setup.scopes)
-        encoding = request.headers.get("content-encoding", "")
+        encoding = asked.header("content-encoding")
         taken = setup.desk.take(asked, encoding, time.time())
         if taken is None:
             flows.apply(setup.desk.strips(asked), request.headers)
@@ -89,8 +91,9 @@ class Exchanges:
             self._open[flow.id] = begun.call, None
             flow.metadata["callerid.call"] = begun.call.entry.id
             flows.describe(flow, taken.turn.identity)
+        there = {name.lower() for name, _ in taken.turn.request.headers}
         flow.metadata[flows.STAMPED] = [
-            edit.name for edit in begun.edits if edit.value and edit.name not in request.headers
+            edit.name for edit in begun.edits if edit.value and edit.name not in there
         ]
         flows.apply(begun.edits, request.headers)
         if begun.body is not None:
@@ -127,6 +130,7 @@ class Exchanges:
             return
         call, tee = found
         now = time.time()
+        body = b""
         if tee is not None:
             if response.raw_content is None and tee.viewable is not None:
                 response.raw_content = tee.viewable
@@ -135,9 +139,24 @@ class Exchanges:
         else:
             body = response.raw_content or b""
             first_byte, size = response.timestamp_start, len(body)
-            setup.desk.replies.watch(call, body, now)
         ending = Ending(State.OK, response.status_code, now, first_byte, size)
-        setup.desk.replies.end(call, ending)
+        self._later.append((setup, call, body, ending))
+        try:
+            asyncio.get_running_loop().call_soon(self._finish)
+        except RuntimeError:  # no loop runs: nobody waits for the reply
+            self._finish()
+
+    def _finish(self) -> None:
+        """See to what follows a reply, once its client has it, and before the next request is read.
+
+        mitmproxy sends a reply on when our hook has returned, so nothing is done in it.
+        """
+        while self._later:
+            setup, call, body, ending = self._later.popleft()
+            with self._guard("response"):
+                if body:
+                    setup.desk.replies.watch(call, body, ending.at)
+                setup.desk.replies.end(call, ending)
 
     def fail(self, flow: http.HTTPFlow) -> None:
         """A call came to no end: the client or the provider went away."""
@@ -151,6 +170,7 @@ class Exchanges:
 
     def done(self, words: str) -> None:
         """Break off what is under way."""
+        self._finish()
         for call, tee in list(self._open.values()):
             self._cut(call, tee, State.INTERRUPTED, words)
         self._open.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from mitmproxy import connection, http
 
 from callerid.scopes import Scopes
@@ -30,11 +29,12 @@ def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
         scope=scopes.of(headers, request.path, address),
         connection=flow.client_conn.id,
         address=address,
-        user_agent=request.headers.get("user-agent", ""),
+        user_agent=next((value for name, value in headers if name.lower() == "user-agent"), ""),
     )
-    return msgspec.structs.replace(
-        head_of(request), headers=headers, body=request.raw_content or b"", client=client
-    )
+    return Request(
+        request.method, request.scheme, request.host, request.port, request.path, headers,
+        request.raw_content or b"", client, _authority(request, headers),
+    )  # fmt: skip
 
 
 def said_by_client(flow: http.HTTPFlow) -> HeaderList:

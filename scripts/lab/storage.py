@@ -284,7 +284,7 @@ def _feed(recorder: Recorder, feed: Iterator[copies.Pair], seconds: float) -> Fe
             if not (recorder.put(pair.begun) and recorder.put(pair.ended)):
                 raise Wrong(
                     f"the writer keeps up with less than {RATE:,} calls/s: its queue was full "
-                    f"after {elapsed:.1f} s, when it had written {taken - recorder.depth // 2:,} calls"
+                    f"after {elapsed:.1f} s, when it had written {taken:,} calls"
                 )
             taken += 1
         deepest = max(deepest, recorder.depth)

@@ -15,8 +15,12 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 @pytest.fixture(scope="module")
 def benches() -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Both modes, side by side: that spoils the figures, and nothing else."""
-    modes = {"proxies": ["--quick"], "growth": ["--growth", "--quick"]}
+    """All modes, side by side: that spoils the figures, and nothing else."""
+    modes = {
+        "proxies": ["--quick"],
+        "growth": ["--growth", "--quick"],
+        "storage": ["--storage", "--quick", "--minutes", "0.02"],
+    }
     running = {name: _bench(options) for name, options in modes.items()}
     yield running
     for process in running.values():
@@ -58,6 +62,17 @@ def test_the_bench_measures_identification_as_sessions_grow(
     for sessions in ("1,000", "5,000"):
         (row,) = _rows(printed, sessions)
         assert all(float(cell.replace(",", "")) > 0 for cell in row[1:]), printed
+
+
+def test_the_bench_measures_what_is_stored_and_loses_nothing(
+    benches: dict[str, subprocess.Popen[str]],
+) -> None:
+    printed, complaints = benches["storage"].communicate(timeout=60)
+
+    assert benches["storage"].returncode == 0, complaints
+    (row,) = _rows(printed, "one session of 100 turns")
+    assert float(row[-1]) > 5
+    assert re.search(r"Sustained: [\d,]+ calls/s for 1 s, [\d,]+ calls, none dropped", printed)
 
 
 def test_a_bench_of_no_time_is_refused_in_one_line() -> None:

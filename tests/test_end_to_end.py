@@ -23,8 +23,11 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader
 from sqlite_utils import Database
 
+from callerid.traces import bodies
+from callerid.traces.rows import Exactness
 from lab import Answer, Asked, FakeProvider, Proxy, ToolCall, Usage, newest_text, tool_results
 from lab.chats import CHATS, Chat, Line
+from lab.wires import wire_of
 
 DIALECTS = tuple(CHATS)
 STREAMS = (False, True)
@@ -134,6 +137,21 @@ def test_a_conversation_is_one_session_and_its_own(day: Day, talk: Talk) -> None
 
     assert len(talk.sessions) == 1
     assert not talk.sessions & others
+
+
+def test_every_request_and_reply_is_on_record_byte_for_byte(day: Day, talk: Talk) -> None:
+    wire = wire_of(day.requests(talk)[0].path)
+    assert wire is not None
+
+    for row, asked in zip(day.rows(talk), day.requests(talk), strict=True):
+        answer = clerk(asked)
+        came = (
+            b"".join(wire.events(asked, answer))
+            if talk.streams
+            else json.dumps(wire.whole(asked, answer)).encode()
+        )
+        assert bodies.request_body(day.traces, row["id"]) == (asked.body, Exactness.EXACT)
+        assert bodies.reply_body(day.traces, row["id"]) == (came, Exactness.EXACT)
 
 
 def test_every_call_is_on_record_with_its_outcome(day: Day, talk: Talk) -> None:

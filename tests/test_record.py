@@ -93,13 +93,17 @@ def entry(id: str, *texts: str, state: State = State.OK, **more: Any) -> Entry:
         id=id,
         request=request,
         call=Call(Dialect.ANTHROPIC, "m", False, "", (), said),
-        identity=Identity(session, "agent_1", session, Because.NEW, 0.9, "an opening"),
+        identity=identity(session=session),
         provider="",
         edits=(),
         timing=Timing(began, None, None if state is State.IN_FLIGHT else began + 1),
         state=state,
         **{"reply": None if state is State.IN_FLIGHT else answer} | more,
     )
+
+
+def identity(kind: Kind = Kind.MAIN, session: str = "sess_1") -> Identity:
+    return Identity(session, "agent_1", session, Because.NEW, 0.9, "an opening", kind)
 
 
 def on_record(path: Path, query: str = "select id, state from calls order by id") -> list[Any]:
@@ -158,6 +162,55 @@ def test_each_message_is_stored_once_and_each_call_only_what_it_adds(
     ]
     own = "select call_id, position from call_messages where not is_reply order by call_id"
     assert on_record(path, own) == [("c1", 0), ("c2", 1), ("c3", 2)]
+
+
+def test_a_side_call_does_not_let_the_next_call_be_written_in_full(
+    path: Path, guard: Guard
+) -> None:
+    title = msgspec.structs.replace(entry("title", "Name this"), identity=identity(Kind.TITLE))
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1", "one", "two"))
+        at_work.put(title)
+        at_work.put(entry("c2", "one", "two", "three"))
+
+    own = "select call_id, position from call_messages where not is_reply order by call_id"
+    assert on_record(path, own) == [("c1", 0), ("c1", 1), ("c2", 2), ("title", 0)]
+
+
+def test_what_was_deleted_is_written_again_when_it_is_said_again(path: Path, guard: Guard) -> None:
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1", "one", "two"))
+        while not on_record_or_nothing(path):
+            pass
+        forget_all(path)
+        at_work.put(entry("c2", "one", "two"))
+
+    references = (
+        "select text from call_messages join messages on id = message_id where not is_reply"
+    )
+    assert on_record(path) == [("c2", "ok")]
+    assert on_record(path, references) == [("one",), ("two",)]
+
+
+def forget_all(path: Path) -> None:
+    """Delete every call, and what nobody refers to then, as another process may."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("call_messages", "reply_bodies", "calls", "sessions", "agents"):
+            connection.execute(f"delete from {table}")
+        connection.execute("delete from messages where id in (select id from unused_messages)")
+        connection.execute("update facts set value = value + 1 where name = 'deletions'")
+        assert connection.execute("select count(*) from messages").fetchone() == (0,)
+
+
+def test_what_somebody_refers_to_is_not_unused(path: Path, guard: Guard) -> None:
+    tools = b'[{"name":"look"},{"name":"listen"}]'
+    asked = entry("c1", "one")
+    call = msgspec.structs.replace(asked.call, tools_raw=tools, system_raw=b'"Be."', system="Be.")
+    with recorder(path, guard) as at_work:
+        at_work.put(msgspec.structs.replace(asked, call=call))
+
+    assert len(on_record(path, "select id from messages")) == 6
+    assert on_record(path, "select id from unused_messages") == []
 
 
 def test_a_transcript_is_the_newest_call_with_its_reply(path: Path, guard: Guard) -> None:

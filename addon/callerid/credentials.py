@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from callerid.turn import HeaderList
 
 MASK = "***"
+_MASK = MASK.encode()
 MIN_SECRET = 16  # characters: shorter ones are words, as the dummy keys of local servers ("ollama")
 
 # Any header whose name says that it holds a secret, whoever's it is.
@@ -28,6 +30,7 @@ _SECRET_MEMBER = re.compile(
     re.IGNORECASE,
 )
 _MASKED_MEMBER = rb'"\1"%b"' % MASK.encode()
+REMEMBERED = 2048  # names and values of headers: nearly all come again
 MAX_SETTING = 4096  # bytes of a member of a body; a longer one is what was said
 # What keys look like, wherever they stand: vendors' prefixes, JSON web tokens, bearer words.
 _SECRET_VALUE = re.compile(
@@ -42,15 +45,22 @@ def secrets_in(headers: HeaderList, path: str) -> tuple[str, ...]:
     """The secret texts of a request, the longest first: what nothing written down may hold."""
     secrets = {value.strip() for name, value in headers if _is_secret(name)}
     secrets |= {secret.partition(" ")[2].strip() for secret in secrets}
-    secrets |= {value for name, value in _query(path) if _is_secret(name)}
+    if "?" in path:
+        secrets |= {value for name, value in _query(path) if _is_secret(name)}
     return tuple(sorted(filter(_looks_random, secrets), key=len, reverse=True))
 
 
 def masked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Headers as they may be written down."""
-    return [(name, MASK if _is_secret(name) else _masked_value(value)) for name, value in headers]
+    return [_masked_header(*header) for header in headers]
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _masked_header(name: str, value: str) -> tuple[str, str]:
+    return name, MASK if _is_secret(name) else _masked_value(value)
+
+
+@lru_cache(maxsize=REMEMBERED)
 def _masked_value(value: str) -> str:
     if "{" not in value:
         return masked(value)
@@ -71,9 +81,16 @@ def masked_member(name: str, raw: bytes) -> bytes:
     return masked_json(before + raw)[len(before) :]
 
 
+def masked_user_agent(user_agent: str) -> str:
+    """What a client calls itself, as it may be written down."""
+    return _masked_value(user_agent)
+
+
 def masked_path(path: str) -> str:
     """A path with its query, as it may be written down."""
     path, mark, query = path.partition("?")
+    if not mark:
+        return _masked_value(path)
     pairs = (pair.partition("=") for pair in query.split("&"))
     shown = (name + mark + (MASK if _is_secret(unquote(name)) else v) for name, mark, v in pairs)
     return masked(path + mark + "&".join(shown))
@@ -84,13 +101,25 @@ def masked(text: str) -> str:
     return _SECRET_VALUE.sub(MASK, text)
 
 
-def without(text: bytes, secrets: Iterable[str]) -> bytes:
+def without(text: bytes, secrets: tuple[str, ...]) -> bytes:
     """Bytes without some secrets, wherever they stand."""
-    for secret in secrets:
-        text = text.replace(secret.encode("utf-8", "surrogateescape"), MASK.encode())
+    if secrets:
+        all, shortest = _encoded(secrets)
+        for secret in shortest:
+            if secret in text:
+                for each in all:
+                    text = text.replace(each, _MASK)
     return text
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _encoded(secrets: tuple[str, ...]) -> tuple[list[bytes], list[bytes]]:
+    """Secrets as bytes, and those of them that hold no other: where none of these is, none is."""
+    all = [secret.encode("utf-8", "surrogateescape") for secret in secrets]
+    return all, [one for one in all if not any(o in one for o in all if o is not one)]
+
+
+@lru_cache(maxsize=REMEMBERED)
 def _looks_random(secret: str) -> bool:
     """Whether a credential is nothing that anybody says; to mask words would garble a text."""
     return any(map(_is_random, secret.split()))
@@ -102,6 +131,7 @@ def _is_random(word: str) -> bool:
     return any(map(str.isdigit, word)) or not (word.islower() or word.isupper())
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _is_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
 

@@ -31,6 +31,7 @@ from rich.table import Table
 from lab.duel import ADDON, Duel, Pair, duel
 from lab.load import Wrong, percentiles
 from lab.longtalks import Shape
+from lab.storage import RATE, print_storage
 
 SHAPES = (
     Shape("2 KB", 2_000, turns=4, growth=500),
@@ -53,7 +54,10 @@ def main() -> int:
         parser.error("--seconds is a number above 0")
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     try:
-        if options.growth:
+        if options.storage:
+            print_storage(console, options.minutes, is_quick=options.quick)
+            console.print(_machine())
+        elif options.growth:
             _print_growth(QUICK_SESSIONS if options.quick else SESSIONS, console)
         else:
             seconds, rounds = (QUICK_SECONDS, 1) if options.quick else (options.seconds, ROUNDS)
@@ -90,6 +94,18 @@ def _parser() -> argparse.ArgumentParser:
         help="measure instead, without a proxy, what a call costs and what a session holds in "
         f"memory when there are {_list(SESSIONS)} sessions (with --quick: "
         f"{_list(QUICK_SESSIONS)}); takes about three minutes",
+    )
+    parser.add_argument(
+        "--storage",
+        action="store_true",
+        help="measure instead what traces.db takes, against the same calls as JSON lines: of one "
+        "session that grows for 400 turns, and of 1,000 recorded ones; takes about a minute",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0,
+        help=f"with --storage: then give the writer {RATE:,} calls a second for so long",
     )
     return parser
 

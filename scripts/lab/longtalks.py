@@ -65,10 +65,10 @@ def _instructions(size: int, *, streams: bool) -> str:
     chance = random.Random(size)
     room = min(size // 8, _MOST_INSTRUCTIONS)
     count = 1 + room // _BYTES_A_TOOL
-    tools = ",".join(_tool(at, _text(chance, room // count)) for at in range(count))
+    tools = ",".join(_tool(at, text(chance, room // count)) for at in range(count))
     return (
         f'{{"model":"claude-bench","max_tokens":1024,"stream":{str(streams).lower()},'
-        f'"system":[{{"type":"text","text":"You are a patient reader. {_text(chance, room)}"}}],'
+        f'"system":[{{"type":"text","text":"You are a patient reader. {text(chance, room)}"}}],'
         f'"tools":[{tools}],"messages":['
     )
 
@@ -81,7 +81,7 @@ def _tool(at: int, description: str) -> str:
 
 def _opening(number: int, chance: random.Random, size: int) -> str:
     task = f"Task {number}: "
-    return _user(f'"{task}{_text(chance, size - len(_user(task)))}"')
+    return _user(f'"{task}{text(chance, size - len(_user(task)))}"')
 
 
 def _exchange(turn: str, chance: random.Random, size: int) -> str:
@@ -89,14 +89,14 @@ def _exchange(turn: str, chance: random.Random, size: int) -> str:
     said = f',{{"role":"assistant","content":{json.dumps(canned.content(turn))}}},'
     result = f'{{"type":"tool_result","tool_use_id":"{canned.tool_id(turn)}","content":"'
     room = size - len(said) - len(result) - len(_user("[]")) - len('"}') - len(turn)
-    return said + _user(f'[{result}{turn} {_text(chance, room)}"}}]')
+    return said + _user(f'[{result}{turn} {text(chance, room)}"}}]')
 
 
 def _user(content: str) -> str:
     return f'{{"role":"user","content":{content}}}'
 
 
-def _text(chance: random.Random, size: int) -> str:
+def text(chance: random.Random, size: int) -> str:
     """Some text as it stands between the quotes of JSON."""
     prose, starts = _prose()
     start = chance.choice(starts)

@@ -81,9 +81,12 @@ class Switchboard:
             return Turn(request, call, None)
         return self._identify(request, call, now)
 
-    def reply_reader(self, turn: Turn, headers: HeaderList) -> ReplyReader:
-        """What reads the reply to a turn, as its bytes come; raises BadEncoding."""
-        return ReplyReader(turn.call.dialect, headers, self.reader)
+    def reply_reader(self, turn: Turn, headers: HeaderList, most_bytes: int = 0) -> ReplyReader:
+        """What reads the reply to a turn, as its bytes come; raises BadEncoding.
+
+        It keeps the bytes of replies that are no longer than `most_bytes`.
+        """
+        return ReplyReader(turn.call.dialect, headers, self.reader, most_bytes)
 
     def answer(
         self,

@@ -173,7 +173,7 @@ class Desk:
             with self.guard("candidates"):
                 self._watch_headers(request, identity)
         body = with_members(request.body, members) if members else None
-        # What waits for its reply, or to be written, needs the body no more: it has been read.
+        # What waits for its reply needs the body no more; only what waits to be written does.
         turn = msgspec.structs.replace(turn, request=msgspec.structs.replace(request, body=b""))
         entry = Entry(
             id=call_id,
@@ -186,7 +186,7 @@ class Desk:
             request_bytes=len(request.body),
             upstream=placed.target.url if placed.target else "",
         )
-        self.replies.record(entry)
+        self.replies.record(msgspec.structs.replace(entry, body=request.body))
         return Begun(edits, OpenCall(turn, entry, edits, placed), body, placed.target)
 
     def _watch_headers(self, request: Request, identity: Identity) -> None:

@@ -70,7 +70,8 @@ class Replies:
         call.status = status
         with self._guard("reply"):
             try:
-                call.reader = self._switchboard.reply_reader(call.turn, headers)
+                most = self._recorder.most_reply_bytes if self._recorder else 0
+                call.reader = self._switchboard.reply_reader(call.turn, headers, most)
             except bodies.BadEncoding as error:
                 self._guard.note("unreadable_reply", f"a reply could not be read: {error}")
         if call.spent is not None:
@@ -103,10 +104,11 @@ class Replies:
     def end(self, call: OpenCall, ending: Ending) -> None:
         """Finish a call: read what came of its reply, remember it, record it."""
         reply: Reply | None = None
+        reader = call.reader
         with self._guard("reply"):
-            if call.reader is not None and ending.status is not None:
-                reply = call.reader.finish(ending.status)
-                if call.reader.broken_events:
+            if reader is not None and ending.status is not None:
+                reply = reader.finish(ending.status)
+                if reader.broken_events:
                     self._guard.note("broken_events", "a stream held events that are no JSON")
         state = _state(ending, reply)
         self._numbers.ended(state, reply.usage if reply else Usage())
@@ -127,6 +129,8 @@ class Replies:
                 reply=reply,
                 reply_bytes=ending.size,
                 error="" if state is State.OK else ending.error,
+                reply_body=tuple(reader.body) if reader and reader.body is not None else None,
+                kept_bytes=reader.size if reader and reader.body else 0,
             )
         )
 

@@ -88,6 +88,7 @@ class RecordSettings(Strict, frozen=True):
     queue_size: Limit = 10000
     queue_bytes: Limit = 256 << 20
     flush_seconds: Seconds = 0.5
+    reply_bytes: Count = 8 << 20
 
 
 class StreamSettings(Strict, frozen=True):

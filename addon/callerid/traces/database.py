@@ -1,19 +1,19 @@
-"""traces.db: opening it, and reading back what was recorded."""
+"""traces.db: opening it, and reading back the calls that were recorded."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
+from callerid.traces import bodies
 from callerid.traces.migrations import schema
-from callerid.turn import Because, Client, HeaderList, Identity, Kind, Relation, Request, Stood
-from callerid.wire import wirejson
+from callerid.turn import Because, Client, Identity, Kind, Relation, Request
 
 BUSY_MILLISECONDS = 5000  # another process may be writing: wait for it in the writer thread
 
@@ -59,8 +59,11 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
     database = Database(connection)
-    schema.apply(database)
     _refuse_newer(database, path)
+    if schema.pending(database):
+        connection.execute("begin immediate")  # another proxy may be about to do the same
+        with connection:
+            schema.apply(database)
     return database
 
 
@@ -96,79 +99,6 @@ from ({_CALLS} where sessions.last_seen >= :since) as called
 order by called.started_at desc limit :limit
 """
 _ALL_CALLS = f"{_CALLS} order by calls.started_at"
-
-_MESSAGES = """
-with recursive levels (call_id, length) as (
-    select :call_id, 1000000
-    union all
-    select calls.base_call_id, min(levels.length, calls.base_length)
-    from levels join calls on calls.id = levels.call_id
-    where calls.base_call_id is not null
-)
-select messages.body
-from levels join call_messages on call_messages.call_id = levels.call_id
-join messages on messages.id = message_id
-where is_reply = 0 and position < levels.length
-order by position
-"""
-
-_OWN_MESSAGES = """
-select messages.body from call_messages join messages on messages.id = call_messages.message_id
-where call_id = :call_id and is_reply = 0 order by position
-"""
-
-_REPLY = """
-select messages.body from call_messages join messages on messages.id = call_messages.message_id
-where call_id = :call_id and is_reply = 1 order by position
-"""
-
-
-def messages_of(database: Database, call_id: str) -> list[bytes]:
-    """All messages of a recorded call."""
-    return _bodies(database, _MESSAGES, call_id)
-
-
-def own_messages_of(database: Database, call_id: str) -> list[bytes]:
-    """The messages of a recorded call that come after those of the call it builds on."""
-    return _bodies(database, _OWN_MESSAGES, call_id)
-
-
-def request_body(
-    database: Database, call: Mapping[str, object], messages: Iterable[bytes]
-) -> bytes:
-    """The body of a recorded call with some messages, put together again: members in their order.
-
-    Raises NotJSON.
-    """
-    kept: dict[bytes, bytes] = {
-        Stood.MESSAGES: _array(messages),
-        Stood.SYSTEM: _body(database, call["system_message_id"]),
-        Stood.TOOLS: _body(database, call["tools_message_id"]),
-    }
-    members = [
-        (name, kept.get(raw.encode(), raw.encode())) for name, raw in _pairs(call["members"])
-    ]
-    # Gemini Code Assist wraps its call: the members inside are recorded as request.NAME.
-    inside = [(name[8:], raw) for name, raw in members if name.startswith("request.")]
-    outside = [(name, raw) for name, raw in members if not name.startswith("request.")]
-    return _object([*outside, ("request", _object(inside))] if inside else outside)
-
-
-def _object(members: list[tuple[str, bytes]]) -> bytes:
-    return b"{" + b",".join(wirejson.encode(name) + b":" + raw for name, raw in members) + b"}"
-
-
-def _array(items: Iterable[bytes]) -> bytes:
-    return b"[" + b",".join(items) + b"]"
-
-
-def _bodies(database: Database, query: str, call_id: object) -> list[bytes]:
-    return [str(row["body"]).encode() for row in database.query(query, {"call_id": call_id})]
-
-
-def _body(database: Database, message_id: object) -> bytes:
-    found = database.query("select body from messages where id = ?", [message_id])
-    return next((str(row["body"]).encode() for row in found), b"null")
 
 
 def live_calls(
@@ -216,8 +146,9 @@ def bindings(database: Database, since: float) -> Iterator[Bound]:
 
 def all_calls(database: Database) -> Iterator[Recorded]:
     """Every call that belongs to a session, the oldest first."""
+    prompt = bodies.prompts_of(database)
     for row in list(database.query(_ALL_CALLS)):
-        body = request_body(database, row, messages_of(database, str(row["id"])))
+        body = bodies.body_with(row, bodies.messages_of(database, str(row["id"])), prompt)
         yield recorded(database, row, body)
 
 
@@ -229,7 +160,7 @@ def recorded(database: Database, row: Mapping[str, object], body: bytes) -> Reco
         host=str(row["host"]),
         port=int(str(row["port"])),
         path=str(row["path"]),
-        headers=_pairs(row["request_headers"]),
+        headers=bodies.pairs(row["request_headers"]),
         body=body,
         client=Client(
             scope=_text(row["client_scope"]),
@@ -257,18 +188,12 @@ def recorded(database: Database, row: Mapping[str, object], body: bytes) -> Reco
         request,
         identity,
         int(str(row["status"] or 0)),
-        _bodies(database, _REPLY, row["id"]),
+        bodies.reply_messages_of(database, str(row["id"])),
         _text(row["response_id"]),
         float(str(row["started_at"])),
         float(str(row["ended_at"])) if row["ended_at"] else None,
         row["state"] not in ("ok", "in_flight"),
     )
-
-
-def _pairs(written: object) -> HeaderList:
-    """Pairs of texts as they are on record; strangers' bytes may be half characters."""
-    pairs = map(wirejson.sequence, wirejson.sequence(wirejson.decode(str(written).encode())))
-    return tuple((str(name), str(value)) for name, value in pairs)
 
 
 def _text(value: object) -> str:

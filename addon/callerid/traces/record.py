@@ -13,8 +13,8 @@ from callerid.settings.values import RecordSettings
 from callerid.traces.rows import Entry
 from callerid.traces.write import Writer
 
-BATCH = 200  # entries a transaction: more is hardly faster, and a crash costs more
-BATCH_BYTES = 8 << 20  # of requests and replies: large ones are written as they come
+BATCH = 1000  # entries a transaction: pages that many of them touch are written once
+BATCH_BYTES = 32 << 20  # of requests and replies: large ones are written as they come
 RETRY_SECONDS = 2.0  # after a failure the next batch waits; the queue holds meanwhile
 
 
@@ -30,6 +30,7 @@ class Recorder:
         self._prices = prices
         self._queue: queue.Queue[Entry | None] = queue.Queue(settings.queue_size)
         self._most_bytes = settings.queue_bytes
+        self.most_reply_bytes = settings.reply_bytes
         # Each is counted by one thread only, and so without a lock.
         self._taken_bytes = self._finished_bytes = 0
         self._flush_seconds = settings.flush_seconds
@@ -54,6 +55,11 @@ class Recorder:
     def depth(self) -> int:
         """How many entries wait."""
         return self._queue.qsize()
+
+    @property
+    def thread_id(self) -> int:
+        """The thread that writes, to be measured."""
+        return self._thread.ident or 0
 
     def close(self, timeout: float) -> None:
         """Write what is queued, for at most so many seconds, and stop."""

@@ -14,9 +14,11 @@ from callerid.guard import Guard
 from callerid.identity import history as histories
 from callerid.identity.history import Trail
 from callerid.identity.switchboard import Switchboard
+from callerid.traces import bodies
 from callerid.traces import database as traces
 from callerid.traces.database import Bound, Recorded, digest_key, live_calls, open_database
-from callerid.turn import Dialect, Message, Reply, Role, Stood
+from callerid.traces.writers import mark_interrupted
+from callerid.turn import Dialect, Kind, Message, Reply, Role, Stood
 from callerid.wire import dialects
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import parse_call
@@ -34,6 +36,7 @@ def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> b
     """
     database = open_database(path)
     try:
+        mark_interrupted(database, path)
         if switchboard.settings.enabled:
             since = now - switchboard.settings.session_ttl_seconds
             rows = live_calls(database, since, RESTORED_CALLS, RESTORED_BYTES)
@@ -65,16 +68,17 @@ class _Past:
     def __init__(self, database: Database, switchboard: Switchboard) -> None:
         self._database = database
         self._board = switchboard
-        self._trails: dict[object, tuple[object, Trail]] = {}
+        self._prompt = bodies.prompts_of(database)
+        self._trails: dict[tuple[object, bool], tuple[object, Trail]] = {}
 
     def take(self, row: Row, *, is_newest: bool) -> None:
         """Take in the next call on record, with its reply; raises NotJSON."""
         recorded = traces.recorded(self._database, row, b"")
         trail = self._trail(row, recorded)
-        self._trails[row["session_id"]] = row["id"], trail
+        self._trails[row["session_id"], row["kind"] == Kind.MAIN] = row["id"], trail
         # Of the messages the call itself shows no more than those before the model's first.
         opening = takewhile(lambda message: message.role is not Role.ASSISTANT, trail.messages)
-        body = traces.request_body(self._database, row, (message.raw for message in opening))
+        body = bodies.body_with(row, (message.raw for message in opening), self._prompt)
         call = parse_call(recorded.request.path, body, self._board.reader)
         if call is None:
             return
@@ -96,14 +100,15 @@ class _Past:
         base = self._base(row)
         if base is not None and base.history.start == trail.history.start:
             trail, length = base, int(str(row["base_length"]))
-            raws = traces.own_messages_of(self._database, recorded.id)
+            raws = bodies.own_messages_of(self._database, recorded.id)
         else:
-            raws = traces.messages_of(self._database, recorded.id)
+            raws = bodies.messages_of(self._database, recorded.id)
         return trail.grown(length, _read(raws, dialect, self._board.reader))
 
     def _base(self, row: Row) -> Trail | None:
-        for session_id in (row["session_id"], row["parent_session_id"]):
-            call_id, trail = self._trails.get(session_id, (None, None))
+        session_id, parent_id = row["session_id"], row["parent_session_id"]
+        for key in ((session_id, True), (session_id, False), (parent_id, True)):
+            call_id, trail = self._trails.get(key, (None, None))
             if trail is not None and call_id == row["base_call_id"]:
                 return trail
         return None

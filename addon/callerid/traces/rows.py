@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from hashlib import sha256
-from typing import NamedTuple
 
 import msgspec
 
 from callerid import credentials
 from callerid.prices import used
 from callerid.stamp.stamper import Edit
-from callerid.turn import (
-    Call,
-    Identity,
-    Message,
-    Opaque,
-    Part,
-    Reference,
-    Reply,
-    Request,
-    Timing,
-    ToolCall,
-)
+from callerid.turn import Call, Identity, Reply, Request, Timing
 from callerid.wire import wirejson
 
 Row = dict[str, object]
@@ -41,10 +28,20 @@ class State(StrEnum):
     BLOCKED = "blocked"  # callerid refused it: it was not forwarded
 
 
+class Exactness(StrEnum):
+    """How a body on record compares with the one that passed, unpacked."""
+
+    EXACT = "exact"  # the same bytes
+    EQUAL = "equal"  # the same JSON, spaced or escaped otherwise
+    REDACTED = "redacted"  # something secret is masked in it
+    ABSENT = "absent"  # there is none on record
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A call as it stands, to be written down; it is written when it begins and when it ends.
 
-    The request comes without its body: what was read of it is in the call.
+    `body` is the request's, unpacked: only what begins brings it, and only until it is written.
+    `reply_body` are the bytes of the reply as they came, unpacked; None where they are not kept.
     """
 
     id: str
@@ -62,6 +59,9 @@ class Entry(msgspec.Struct, frozen=True):
     error: str = ""
     cost_usd: float | None = None  # None: unknown
     upstream: str = ""  # the URL that routing chose; "" is where the client sent it
+    body: bytes = b""
+    reply_body: tuple[bytes, ...] | None = None
+    kept_bytes: int = 0
 
     @property
     def size(self) -> int:
@@ -69,18 +69,13 @@ class Entry(msgspec.Struct, frozen=True):
 
         What was asked is counted with the entry of its beginning, which shares it.
         """
-        return self.request_bytes if self.state is State.IN_FLIGHT else self.reply_bytes or 0
-
-
-class Said(NamedTuple):
-    """A message with the id it is stored under."""
-
-    id: str
-    row: Row
+        if self.state is State.IN_FLIGHT:
+            return self.request_bytes
+        return max(self.reply_bytes or 0, self.kept_bytes)
 
 
 def storable(row: Row) -> Row:
-    """A row as SQLite takes it: no half characters, no number beyond 64 bits (that is unknown)."""
+    """A row as SQLite takes it: no halves of characters, and no number above 64 bits."""
     return {name: _storable(value) for name, value in row.items()}
 
 
@@ -97,14 +92,13 @@ def secrets_of(entry: Entry) -> tuple[str, ...]:
     return credentials.secrets_in(entry.request.headers, entry.request.path)
 
 
-def agent_row(entry: Entry, identity: Identity) -> Row:
+def agent_row(entry: Entry, identity: Identity, system_message_id: str | None) -> Row:
     """The agent that made a call."""
-    system = prompt(entry.call.system_raw, entry.call.system, secrets_of(entry))
     return {
         "id": identity.agent_id,
         "name": identity.agent_name,
         "tools": wirejson.encode(entry.call.tools).decode(),
-        "system_message_id": system.id if system else None,
+        "system_message_id": system_message_id,
         "first_seen": entry.timing.started,
         "last_seen": entry.timing.started,
     }
@@ -116,11 +110,11 @@ def session_row(entry: Entry, identity: Identity) -> Row:
         "id": identity.session_id,
         "root_session_id": identity.root_session_id,
         "parent_session_id": identity.parent_session_id or None,
-        "relation": identity.relation,
+        "relation": identity.relation.value if identity.relation else None,
         "agent_id": identity.agent_id,
         "client_name": identity.client_name or None,
         "client_scope": entry.request.client.scope or None,
-        "because": identity.because,
+        "because": identity.because.value,
         "confidence": identity.confidence,
         "evidence": identity.evidence,
         "first_seen": entry.timing.started,
@@ -128,67 +122,58 @@ def session_row(entry: Entry, identity: Identity) -> Row:
     }
 
 
-def call_row(entry: Entry, base_call_id: str | None, base_length: int) -> Row:
-    """The call itself; its messages, system prompt and tools are stored beside it."""
-    request, call, identity = entry.request, entry.call, entry.identity
-    hidden = secrets_of(entry)
-    members = [
-        (name, credentials.masked_member(name, credentials.without(raw, hidden)))
-        for name, raw in call.members
-    ]
-    row: Row = {
+def call_row(entry: Entry, hidden: tuple[str, ...], stored: Row) -> Row:
+    """The call itself, with the columns that say what is `stored` beside it, and where."""
+    request, call = entry.request, entry.call
+    headers = credentials.masked_headers(request.headers)
+    return {
         "id": entry.id,
-        "session_id": identity.session_id if identity else None,
-        "agent_id": identity.agent_id if identity else None,
-        "kind": identity.kind if identity else call.kind,
-        "because": identity.because if identity else None,
-        "confidence": identity.confidence if identity else None,
-        "evidence": identity.evidence if identity else None,
-        "is_final": bool(identity and identity.is_final),
+        **_identity_row(entry.identity, call),
         "provider_name": entry.provider or None,
         "upstream": entry.upstream or None,
-        "dialect": call.dialect,
+        "dialect": call.dialect.value,
         "request_model": call.model or None,
         "previous_response_id": call.previous_response_id or None,
-        "is_stream": call.streams,
+        "is_stream": int(call.streams),
         "started_at": entry.timing.started,
         "method": request.method,
         "scheme": request.scheme,
         "host": request.host,
         "port": request.port,
         "path": credentials.masked_path(request.path),
-        "request_headers": wirejson.encode(credentials.masked_headers(request.headers)).decode(),
+        "request_headers": wirejson.encode(headers).decode(),
         "stamped_headers": wirejson.encode(entry.edits).decode(),
-        "members": wirejson.encode(
-            [(name, raw.decode("utf-8", "replace")) for name, raw in members]
-        ).decode(),
-        "base_call_id": base_call_id,
-        "base_length": base_length,
         "request_bytes": entry.request_bytes,
         "client_address": request.client.address or None,
         "client_connection": request.client.connection or None,
-        "user_agent": credentials.masked(request.client.user_agent) or None,
+        "user_agent": credentials.masked_user_agent(request.client.user_agent) or None,
+        **stored,
+        **outcome_row(entry, hidden),
     }
-    for name, raw, text in (
-        ("system_message_id", call.system_raw, call.system),
-        ("tools_message_id", call.tools_raw, ""),
-    ):
-        kept = prompt(raw, text, hidden)
-        row[name] = kept.id if kept else None
-    return storable({**row, **outcome_row(entry)})
 
 
-def outcome_row(entry: Entry) -> Row:
+def _identity_row(identity: Identity | None, call: Call) -> Row:
+    return {
+        "session_id": identity.session_id if identity else None,
+        "agent_id": identity.agent_id if identity else None,
+        "kind": (identity.kind if identity else call.kind).value,
+        "because": identity.because.value if identity else None,
+        "confidence": identity.confidence if identity else None,
+        "evidence": identity.evidence if identity else None,
+        "is_final": int(bool(identity and identity.is_final)),
+    }
+
+
+def outcome_row(entry: Entry, hidden: tuple[str, ...]) -> Row:
     """How the call ended, as far as it has."""
-    hidden = secrets_of(entry)
     reply = entry.reply or Reply()
     usage, total = reply.usage, used(entry.call, entry.reply)
     said = entry.error or reply.error_message
-    outcome: Row = {
-        "state": entry.state,
+    return {
+        "state": entry.state.value,
         "status": entry.status,
         "error_type": reply.error or None,
-        "error_message": _shown(said, hidden) or None,
+        "error_message": _shown(said, hidden) if said else None,
         "response_model": reply.model or None,
         "response_id": reply.response_id or None,
         "finish_reason": reply.stop_reason or None,
@@ -205,49 +190,8 @@ def outcome_row(entry: Entry) -> Row:
         "usage": usage.raw.decode() or None,
         "reply_bytes": entry.reply_bytes,
     }
-    return storable(outcome)
 
 
 def _shown(text: str, hidden: tuple[str, ...]) -> str:
     clean = credentials.without(text.encode("utf-8", "replace"), hidden).decode("utf-8", "replace")
     return credentials.masked(clean)
-
-
-def stored_message(message: Message, hidden: tuple[str, ...]) -> Said:
-    """The row of a message, under the hash of what is stored."""
-    return _stored(message.role, transcript(message), message.raw, hidden)
-
-
-def transcript(message: Message) -> str:
-    """What a message says, for people: words, tool calls, tool results, one below the other."""
-    return "\n".join(filter(None, map(_line, message.parts)))
-
-
-def _line(part: Part) -> str:
-    if isinstance(part, ToolCall):
-        return f"[{part.name} {wirejson.encode(part.arguments).decode('utf-8', 'replace')}]"
-    if isinstance(part, Reference):
-        return f"[see {part.id}]"
-    return f"[{part.type}]" if isinstance(part, Opaque) else part.text
-
-
-def prompt(raw: bytes, text: str, hidden: tuple[str, ...]) -> Said | None:
-    """The row of a system prompt or of the tools, which stand outside the messages."""
-    if not raw:
-        return None
-    if text:
-        return _stored("system", text, raw, hidden)
-    return _stored("tools", "", credentials.masked_json(raw), hidden)
-
-
-def _stored(role: str, text: str, raw: bytes, hidden: tuple[str, ...]) -> Said:
-    body = credentials.without(raw, hidden)
-    clean = credentials.without(text.encode("utf-8", "surrogatepass"), hidden)
-    id = sha256(role.encode() + b"\0" + body).hexdigest()[:32]
-    row: Row = {
-        "id": id,
-        "role": role,
-        "text": clean.decode("utf-8", "replace") or None,
-        "body": body.decode("utf-8", "replace"),
-    }
-    return Said(id, row)

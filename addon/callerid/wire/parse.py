@@ -53,13 +53,19 @@ def parse_reply(dialect: Dialect, status: int, body: bytes, reader: MessageReade
 class ReplyReader:
     """Reads a reply beside its stream: packed bytes in as they come, at the end the Reply.
 
-    Its headers say how it is packed and framed, and may be all that counts its tokens. Broken
+    `body` are its bytes as they came, unpacked, as long as they are no more than `most_bytes`; else
+    None. Its headers say how it is packed and framed, and may be all that counts its tokens. Broken
     events are skipped and counted; bytes that are no events are read as one body. Raises
     BadEncoding where it is packed in a way that we do not know.
     """
 
-    def __init__(self, dialect: Dialect, headers: HeaderList, reader: MessageReader) -> None:
+    def __init__(
+        self, dialect: Dialect, headers: HeaderList, reader: MessageReader, most_bytes: int = 0
+    ) -> None:
         self.broken_events = 0
+        self.body: list[bytes] | None = []
+        self.size = 0
+        self._most_bytes = most_bytes
         self._dialect = dialect
         self._reader = reader
         self._unpacker = bodies.unpacker(_value(headers, "content-encoding"))
@@ -73,12 +79,20 @@ class ReplyReader:
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; raises BadEncoding, and ValueError where an event has no end."""
         plain = self._unpacker.feed(chunk)
+        self._keep(plain)
         if self._events is not None:
             self._take(self._events.feed(plain))
             return
         self._plain += plain
         if self._framing is None:
             self._recognise()
+
+    def _keep(self, plain: bytes) -> None:
+        self.size += len(plain)
+        if self.size > self._most_bytes:
+            self.body = None
+        elif plain and self.body is not None:
+            self.body.append(plain)
 
     @property
     def is_complete(self) -> bool:

@@ -170,13 +170,17 @@ def test_a_session_that_an_earlier_version_recorded_goes_on(earlier: Path) -> No
 
 
 def test_a_step_that_was_taken_is_not_changed_afterwards() -> None:
-    """Files of that version are out there: add a step, and leave this one alone."""
-    assert {name: sha256(sql.encode()).hexdigest()[:16] for name, sql in STEPS.items()} == {
-        "first": "4a553f4e37b1caa2"
+    """Files of these versions are out there: add a step, and leave these alone."""
+    assert {
+        path.stem[:3]: sha256(path.read_bytes()).hexdigest()[:16] for path in migrations.STEPS
+    } == {
+        "001": "c7afa18da6cb07ad",
+        "002": "f48d409981019597",
+        "003": "b9a2a671ffa239f1",
+        "004": "d95d53e14918b4c7",
+        "005": "e07994d1aa38f439",
+        "006": "e6b459197c1785f3",
     }
-
-
-STEPS = {"first": migrations.FIRST}
 
 
 def test_migrations_are_numbered_and_only_ever_added_to() -> None:

@@ -23,8 +23,8 @@ from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
-from callerid.proxy.addon import new_id
 from callerid.proxy.desk import Desk, Ending
+from callerid.proxy.setup import new_id
 from callerid.recordings import calls
 from callerid.settings.load import load
 from callerid.settings.values import RecordSettings

@@ -14,6 +14,9 @@ from itertools import groupby
 from callerid.traces.rows import Row, storable
 
 _REPLY = "insert or replace into reply_bodies (call_id, is_against_messages, body) values (?, ?, ?)"
+_TOOL_CALL = (
+    "insert or replace into tool_calls (call_id, position, name, tool_call_id) values (?, ?, ?, ?)"
+)
 _REFERENCE = (
     "insert or replace into call_messages (call_id, is_reply, position, message_id)"
     " values (?, ?, ?, ?)"
@@ -29,6 +32,7 @@ class Batch:
         self.sessions: list[Row] = []
         self.calls: dict[str, Row] = {}
         self.replies: list[tuple[str, bool, bytes]] = []
+        self.tool_calls: list[tuple[str, int, str, str]] = []
         self._changes: dict[str, Row] = {}
         self._references: list[tuple[str, int, int, str]] = []
         self._heard: dict[str, dict[str, float]] = {"agents": {}, "sessions": {}}
@@ -58,6 +62,7 @@ class Batch:
         connection.executemany(_REFERENCE, self._references)
         _update(connection, self._changes.values())
         connection.executemany(_REPLY, self.replies)
+        connection.executemany(_TOOL_CALL, self.tool_calls)
         for table, heard in self._heard.items():
             statement = f"update {table} set last_seen = ? where id = ? and last_seen < ?"
             connection.executemany(statement, [(at, id, at) for id, at in heard.items()])

@@ -9,7 +9,7 @@ import msgspec
 from callerid import credentials
 from callerid.prices import used
 from callerid.stamp.stamper import Edit
-from callerid.turn import Call, Identity, Reply, Request, Timing
+from callerid.turn import Call, Identity, Reply, Request, Timing, ToolCall
 from callerid.wire import wirejson
 
 Row = dict[str, object]
@@ -190,6 +190,18 @@ def outcome_row(entry: Entry, hidden: tuple[str, ...]) -> Row:
         "usage": usage.raw.decode() or None,
         "reply_bytes": entry.reply_bytes,
     }
+
+
+def tool_calls(
+    call_id: str, reply: Reply, hidden: tuple[str, ...]
+) -> list[tuple[str, int, str, str]]:
+    """What tools a reply asks for: (call, position, name, the provider's id of the tool call)."""
+    parts = (part for message in reply.messages for part in message.parts)
+    asked = (part for part in parts if isinstance(part, ToolCall))
+    return [
+        (call_id, at, _shown(each.name, hidden), _shown(each.id, hidden))
+        for at, each in enumerate(asked)
+    ]
 
 
 def _shown(text: str, hidden: tuple[str, ...]) -> str:

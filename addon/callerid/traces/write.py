@@ -114,6 +114,7 @@ class Writer:
         del self._begun[entry.id]
         is_as_sent = True
         if entry.reply is not None:
+            batch.tool_calls += rows.tool_calls(entry.id, entry.reply, hidden)
             ids, is_as_sent = self._shelf.messages(entry.reply.messages, hidden)
             batch.refer(entry.id, ids, 0, is_reply=True)
         kept = exactly.reply(entry, hidden, is_as_sent=is_as_sent)

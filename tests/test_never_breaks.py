@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sqlite3
@@ -100,6 +101,11 @@ QUICK = settings(
 )
 
 
+async def running(addon: CallerId) -> None:
+    """The hook as mitmproxy calls it: with a loop; what it begins there ends with that."""
+    addon.running()
+
+
 @contextmanager
 def proxy(database: Path, config: str = "") -> Iterator[CallerId]:
     """The addon as mitmproxy runs it, without the network."""
@@ -110,7 +116,7 @@ def proxy(database: Path, config: str = "") -> Iterator[CallerId]:
         config = str(quiet)
     with taddons.context(addon) as context:
         context.configure(addon, callerid_db=str(database), callerid_config=config)
-        addon.running()
+        asyncio.run(running(addon))
         try:
             yield addon
         finally:

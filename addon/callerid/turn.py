@@ -56,8 +56,9 @@ class Relation(StrEnum):
 
 
 class Because(StrEnum):
-    """The rung of the ladder that decided, strongest first."""
+    """The rung of the ladder that decided, strongest first; a correction is a person's."""
 
+    CORRECTION = "correction"
     HEADER = "header"
     BODY = "body"
     RESPONSE_ID = "response_id"
@@ -217,10 +218,9 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens as the provider counted them; None is unknown, never 0.
+    """Tokens as the provider counted them; None is unknown, never 0. `raw` is its own JSON.
 
-    Some providers count what the cache gave and took beside `input_tokens` (`cache_is_apart`), and
-    reasoning beside `output_tokens`. `raw` is the provider's own usage object as JSON.
+    Some count the cache beside `input_tokens`, and reasoning beside `output_tokens`: apart.
     """
 
     input_tokens: int | None = None

@@ -51,6 +51,11 @@ class Memory:
         """The session with an id, if it is remembered."""
         return self._sessions.get(id)
 
+    def forget(self, id: str) -> None:
+        """Forget a session, if it is remembered."""
+        if id in self._sessions:
+            self._forget(self._sessions[id])
+
     def lengthen(self, session: Session, messages: int) -> None:
         """Say how many messages a session has now."""
         self.messages += messages - session.messages

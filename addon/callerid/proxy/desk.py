@@ -187,7 +187,9 @@ class Desk:
             upstream=placed.target.url if placed.target else "",
         )
         self.replies.record(msgspec.structs.replace(entry, body=request.body))
-        return Begun(edits, OpenCall(turn, entry, edits, placed), body, placed.target)
+        call = OpenCall(turn, entry, edits, placed)
+        self.replies.opened(call)
+        return Begun(edits, call, body, placed.target)
 
     def _watch_headers(self, request: Request, identity: Identity) -> None:
         """Name the headers that would have told the session which had to be found by history."""

@@ -6,6 +6,7 @@ Each stage is under the guard. It knows no flows; time comes in as an argument.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -62,7 +63,17 @@ class Replies:
         self._recorder = recorder
         self._guard = guard
         self._numbers = numbers
+        self._under_way: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(1, "callerid-budget") if dispatcher.may_wait else None
+
+    def has_open(self, session_id: str) -> bool:
+        """Whether a session has a call that is not over."""
+        return self._under_way[session_id] > 0
+
+    def opened(self, call: OpenCall) -> None:
+        """Count a call that is under way."""
+        if call.entry.identity is not None:
+            self._under_way[call.entry.identity.session_id] += 1
 
     def begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
         """Make ready to read a reply; the headers that it takes to the client."""
@@ -103,6 +114,7 @@ class Replies:
 
     def end(self, call: OpenCall, ending: Ending) -> None:
         """Finish a call: read what came of its reply, remember it, record it."""
+        self._closed(call)
         reply: Reply | None = None
         reader = call.reader
         with self._guard("reply"):
@@ -133,6 +145,13 @@ class Replies:
                 kept_bytes=reader.size if reader and reader.body else 0,
             )
         )
+
+    def _closed(self, call: OpenCall) -> None:
+        if call.entry.identity is not None:
+            id = call.entry.identity.session_id
+            self._under_way[id] -= 1
+            if not self._under_way[id]:
+                del self._under_way[id]
 
     def _give_back(self, call: OpenCall, ending: Ending) -> None:
         with self._guard("route"):

@@ -16,6 +16,7 @@ from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
 from callerid.prices import Prices
 from callerid.proxy.admin import Admin
+from callerid.proxy.corrected import Corrected
 from callerid.proxy.desk import Desk
 from callerid.proxy.health import Health
 from callerid.scopes import Scopes
@@ -59,18 +60,25 @@ class Setup:
             Candidates(configuration.clients), numbers, dispatcher,
         )  # fmt: skip
         self.admin = Admin(settings, numbers, switchboard, self._recorder, dispatcher, guard)
+        self._corrected = None
+        if self._recorder is not None:
+            self._corrected = Corrected(database, switchboard, self.desk.replies.has_open, guard)
         self._health = Health(dispatcher.routes, settings.routing.health, guard)
 
     def start(self) -> str:
         """Begin what needs mitmproxy's loop; in words, where the pages are and the traces go."""
         pages = self.admin.start()
         self._health.start()
+        if self._corrected is not None:
+            self._corrected.start()
         where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
         return f"traces in {where}; {pages}"
 
     def close(self) -> None:
         """Write all that is queued, and stop."""
         self._health.stop()
+        if self._corrected is not None:
+            self._corrected.stop()
         self.admin.stop()
         if self._recorder is not None:
             self._recorder.close(CLOSING_SECONDS)

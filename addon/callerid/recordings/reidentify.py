@@ -16,7 +16,7 @@ from callerid.identity.switchboard import Switchboard, Turn
 from callerid.recordings.calls import RecordedCall
 from callerid.settings.load import Configuration
 from callerid.traces.restore import reply_of
-from callerid.turn import Identity
+from callerid.turn import Because, Identity
 from callerid.wire import parse, wirejson
 
 
@@ -66,9 +66,14 @@ def _take(board: Switchboard, call: RecordedCall) -> Turn | None:
     if not parse.may_be_call(call.request.method, call.request.path):
         return None
     try:
-        return board.take(call.request, call.t)
+        read = board.read(call.request)
     except wirejson.NotJSON:
         return None
+    if read is None:
+        return None
+    if call.record is not None and call.record.identity.because is Because.CORRECTION:
+        return board.restore(call.request, read, call.record.identity, call.t, None)
+    return board.identify(call.request, read, call.t)
 
 
 def _answer(board: Switchboard, call: RecordedCall, turn: Turn) -> None:

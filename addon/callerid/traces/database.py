@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from callerid.traces import bodies
 from callerid.traces.migrations import schema
 from callerid.turn import Because, Client, Identity, Kind, Relation, Request
+from callerid.wire import wirejson
 
 BUSY_MILLISECONDS = 5000  # another process may be writing: wait for it in the writer thread
 
@@ -91,13 +92,22 @@ from calls
 join sessions on sessions.id = calls.session_id
 left join agents on agents.id = calls.agent_id
 """
-_LIVE_CALLS = f"""
+_MEASURED = """
 select called.*,
     (select count(*) from call_messages where call_id = called.id and is_reply = 0) as own_length,
     exists (select 1 from call_messages where call_id = called.id and is_reply = 1) as is_answered
-from ({_CALLS} where sessions.last_seen >= :since) as called
-order by called.started_at desc limit :limit
+from ({calls}) as called
 """
+_LIVE_CALLS = (
+    _MEASURED.format(calls=f"{_CALLS} where sessions.last_seen >= :since")
+    + "order by called.started_at desc limit :limit"
+)
+_CALLS_OF = (
+    _MEASURED.format(
+        calls=f"{_CALLS} where calls.session_id in (select value from json_each(:ids))"
+    )
+    + "order by called.started_at"
+)
 _ALL_CALLS = f"{_CALLS} order by calls.started_at"
 
 
@@ -120,6 +130,12 @@ def live_calls(
             break
         rows.append(row)
     return rows[::-1]
+
+
+def calls_of(database: Database, session_ids: Iterable[str]) -> list[dict[str, object]]:
+    """The calls of some sessions, the oldest first, as `live_calls` has them."""
+    ids = wirejson.encode(list(session_ids)).decode()
+    return list(database.query(_CALLS_OF, {"ids": ids}))
 
 
 class Bound(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -16,7 +17,14 @@ from callerid.identity.history import Trail
 from callerid.identity.switchboard import Switchboard
 from callerid.traces import bodies
 from callerid.traces import database as traces
-from callerid.traces.database import Bound, Recorded, digest_key, live_calls, open_database
+from callerid.traces.database import (
+    Bound,
+    Recorded,
+    calls_of,
+    digest_key,
+    live_calls,
+    open_database,
+)
 from callerid.traces.writers import mark_interrupted
 from callerid.turn import Dialect, Kind, Message, Reply, Role, Stood
 from callerid.wire import dialects
@@ -57,6 +65,46 @@ def restored_bindings(path: Path, since: float) -> list[Bound]:
     """
     with closing(open_database(path)) as database:
         return list(traces.bindings(database, since))
+
+
+class Corrections:
+    """What people correct in a traces.db while a proxy runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._seen = 0
+        self._seen = self._newest()
+
+    def new(self) -> set[str]:
+        """The sessions that were corrected since the last time; raises BadDatabase."""
+        newest = self._newest()
+        if newest == self._seen:
+            return set()
+        query = "select session_id, other_session_id from corrections where number > ?"
+        with closing(open_database(self._path)) as database:
+            rows = database.conn.execute(query, [self._seen]).fetchall()
+        self._seen = newest
+        return {id for row in rows for id in row if id}
+
+    def restored(self, ids: set[str], switchboard: Switchboard, guard: Guard) -> Iterator[None]:
+        """Remember sessions as they are on record now, a call at a time."""
+        with closing(open_database(self._path)) as database:
+            rows = calls_of(database, ids)
+            newest = {row["session_id"]: row["id"] for row in rows if row["is_answered"]}
+            past = _Past(database, switchboard)
+            for row in rows:
+                with guard("restore"):
+                    past.take(row, is_newest=newest.get(row["session_id"]) == row["id"])
+                yield
+
+    def _newest(self) -> int:
+        """The number of the newest; a file that is gone, or locked, has none that are new."""
+        try:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+                query = "select coalesce(max(number), 0) from corrections"
+                return int(connection.execute(query).fetchone()[0])
+        except sqlite3.Error:
+            return self._seen
 
 
 class _Past:

@@ -1,0 +1,238 @@
+"""Corrections by a person: the record follows, and so does everything that identifies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlite_utils import Database
+
+from callerid.archive import corrections
+from callerid.archive.corrections import BadCorrection
+from callerid.archive.sessions import NotFound, sessions
+from callerid.commands.cli import cli
+from callerid.proxy import corrected
+from callerid.proxy.replies import OpenCall
+from callerid.recordings import calls as recordings
+from callerid.recordings.reidentify import reidentify
+from callerid.settings.load import load
+from callerid.traces.database import open_database
+from callerid.turn import Because, Identity, Relation
+from office import Office, anthropic_reply, office, text
+
+NOW = 1_790_000_100.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "traces.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    with closing(open_database(path)) as opened:
+        yield opened
+
+
+def talk(
+    at: Office, topic: str, turns: int, said: list[Any] | None = None
+) -> tuple[list[tuple[str, Identity]], list[Any]]:
+    """Some turns about a topic; the calls, and what was said in the end."""
+    said, taken = list(said or []), []
+    for number in range(turns):
+        said.append({"role": "user", "content": f"Tell me more of {topic}, part {number}, please."})
+        reply = f"Of {topic} there is this to say, in part {number}: it is deep."
+        taken.append(
+            at.call("/v1/messages", {"model": "m", "messages": said}, anthropic_reply(text(reply)))
+        )
+        said.append({"role": "assistant", "content": reply})
+    return taken, said
+
+
+def run(path: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, [*words, "--db", str(path)])
+
+
+def sessions_of(database: Database) -> dict[str, str]:
+    return {row["id"]: row["session_id"] for row in database.query("select * from calls")}
+
+
+def test_a_session_is_linked_to_its_parent_with_all_that_came_from_it(path: Path) -> None:
+    with office(path) as at:
+        (_, lead), *_ = talk(at, "rivers", 1)[0]
+        (_, helper), *_ = talk(at, "bridges", 1)[0]
+        (_, scout), *_ = talk(at, "ferries", 1)[0]
+
+    assert run(path, "link", scout.session_id, helper.session_id).exit_code == 0
+    assert (
+        run(path, "link", helper.session_id, lead.session_id, "--relation", "fork").exit_code == 0
+    )
+
+    with closing(open_database(path)) as database:
+        found = {each.id: each for each in sessions(database)}
+    assert found[helper.session_id].parent_session_id == lead.session_id
+    assert found[helper.session_id].relation == "fork"
+    assert {each.root_session_id for each in found.values()} == {lead.session_id}
+    assert "a person linked it" in found[scout.session_id].evidence
+
+
+def test_nobody_comes_from_himself(path: Path) -> None:
+    with office(path) as at:
+        (_, lead), *_ = talk(at, "rivers", 1)[0]
+        (_, helper), *_ = talk(at, "bridges", 1)[0]
+    with closing(open_database(path)) as database:
+        corrections.link(database, helper.session_id, lead.session_id, Relation.SUBAGENT, NOW)
+        with pytest.raises(BadCorrection, match=f"{helper.session_id} came from {lead.session_id}"):
+            corrections.link(database, lead.session_id, helper.session_id, Relation.FORK, NOW)
+        with pytest.raises(BadCorrection, match="cannot be merged with itself"):
+            corrections.merge(database, lead.session_id, lead.session_id, NOW)
+
+
+def test_a_session_is_split_in_two(path: Path) -> None:
+    with office(path) as at:
+        taken, _ = talk(at, "rivers", 4)
+
+    result = run(path, "split", taken[2][0])
+    assert result.exit_code == 0, result.output
+
+    with closing(open_database(path)) as database:
+        found = sessions_of(database)
+        whole = {each.id: each for each in sessions(database)}
+        (row,) = database.query("select * from corrections")
+    old, new = found[taken[0][0]], found[taken[3][0]]
+    assert [found[id] for id, _ in taken] == [old, old, new, new]
+    assert whole[new].because == "correction"
+    assert whole[new].parent_session_id == ""
+    assert whole[new].first_seen > whole[old].last_seen
+    assert (row["kind"], row["call_id"]) == ("split", taken[2][0])
+    assert json.loads(row["was"])["id"] == old
+
+
+def test_the_first_call_cannot_be_split_off(path: Path) -> None:
+    with office(path) as at:
+        taken, _ = talk(at, "rivers", 2)
+
+    assert "nothing would be left" in run(path, "split", taken[0][0]).output
+    assert "there is no call" in run(path, "split", "call_nothing").output
+
+
+def test_two_sessions_are_merged_and_children_follow(path: Path) -> None:
+    with office(path) as at:
+        kept, _ = talk(at, "rivers", 2)
+        gone, _ = talk(at, "bridges", 2)
+        child, _ = talk(at, "ferries", 1)
+    ids = [calls[0][1].session_id for calls in (kept, gone, child)]
+    with closing(open_database(path)) as database:
+        corrections.link(database, ids[2], ids[1], Relation.SUBAGENT, NOW)
+
+    assert run(path, "merge", ids[0], ids[1]).exit_code == 0
+
+    with closing(open_database(path)) as database:
+        whole = {each.id: each for each in sessions(database)}
+    assert set(whole) == {ids[0], ids[2]}
+    assert whole[ids[0]].calls == 4
+    assert whole[ids[2]].parent_session_id == ids[0]
+    assert whole[ids[2]].root_session_id == ids[0]
+
+
+def test_two_customers_are_not_merged(path: Path, database: Database) -> None:
+    with office(path) as at:
+        taken, _ = talk(at, "rivers", 1)
+        other, _ = talk(at, "bridges", 1)
+    ids = taken[0][1].session_id, other[0][1].session_id
+    with database.conn:
+        database.execute("update sessions set client_scope = 'another' where id = ?", [ids[1]])
+
+    assert "two customers" in run(path, "merge", *ids).output
+    with pytest.raises(NotFound):
+        corrections.merge(database, ids[0], "sess_nothing", NOW)
+
+
+def test_a_proxy_that_starts_afterwards_goes_on_from_the_correction(path: Path) -> None:
+    with office(path, now=time.time() - 60) as at:
+        kept, _ = talk(at, "rivers", 2)
+        _gone, said = talk(at, "bridges", 2)
+    ids = kept[0][1].session_id, _gone[0][1].session_id
+    with closing(open_database(path)) as database:
+        corrections.merge(database, *ids, NOW)
+
+    with office(path, now=time.time()) as after:
+        ((_, identity),) = talk(after, "bridges", 1, said)[0]
+    assert identity.session_id == ids[0]
+
+
+def test_a_proxy_that_runs_takes_it_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrected, "LOOK_SECONDS", 0.02)
+
+    async def correct(at: Office) -> list[str]:
+        watch = at.setup._corrected
+        assert watch is not None
+        watch.start()
+        taken, said = talk(at, "rivers", 4)
+        recorder = at.setup._recorder
+        assert recorder is not None
+        while recorder.depth or len(await asyncio.to_thread(_recorded, path)) < 4:
+            await asyncio.sleep(0.02)
+        with closing(open_database(path)) as database:
+            corrections.split(database, taken[2][0], "sess_new", NOW)
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if at.setup.desk.switchboard.memory.get("sess_new"):
+                break
+        ((_, new),) = talk(at, "rivers", 1, said)[0]
+        old_said = said[: 2 * 2]
+        ((_, old),) = talk(at, "lakes", 1, old_said)[0]
+        watch.stop()
+        return [taken[0][1].session_id, old.session_id, new.session_id]
+
+    with office(path) as at:
+        before, old, new = asyncio.run(correct(at))
+
+    assert new == "sess_new"
+    assert old == before
+
+
+def _recorded(path: Path) -> dict[str, str]:
+    with closing(open_database(path)) as database:
+        query = "select * from calls where state = 'ok'"
+        return {row["id"]: row["session_id"] for row in database.query(query)}
+
+
+def test_it_is_known_which_sessions_have_a_call_under_way(path: Path) -> None:
+    with office(path) as at:
+        seen: list[bool] = []
+        replies = at.setup.desk.replies
+        opened = replies.opened
+
+        def opened_and_asked(call: OpenCall) -> None:
+            opened(call)
+            assert call.entry.identity is not None
+            seen.append(replies.has_open(call.entry.identity.session_id))
+
+        replies.opened = opened_and_asked  # type: ignore[method-assign]
+        taken, _ = talk(at, "rivers", 2)
+
+        assert seen == [True, True]
+        assert not replies.has_open(taken[0][1].session_id)
+
+
+def test_identifying_again_leaves_what_a_person_corrected(path: Path) -> None:
+    with office(path) as at:
+        taken, _ = talk(at, "rivers", 4)
+    with closing(open_database(path)) as database:
+        corrections.split(database, taken[2][0], "sess_new", NOW)
+
+    lines = recordings.read(path, lambda file: iter(()))
+    found = [line.call for line in lines if line.call]
+    again = {each.call.id: each.identity for each in reidentify(found, load())}
+
+    moved = [again[id] for id, _ in taken[2:]]
+    assert [identity.session_id for identity in moved if identity] == ["sess_new", "sess_new"]
+    assert all(identity and identity.because is Because.CORRECTION for identity in moved)

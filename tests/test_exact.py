@@ -374,7 +374,7 @@ def test_a_line_of_the_system_prompt_that_changes_costs_that_line(record: Record
         record.take("/v1/messages", make.encoded(HELLO | {"system": system}))
 
     with record.read() as database:
-        texts = "select text from messages where role = 'system' and parts is null"
+        texts = "select text from messages where role = 'system_block'"
         stored = [row["text"] for row in database.query(texts)]
         whole = [row["text"] for row in database.query("select text from prompts order by text")]
     assert sorted(stored) == sorted([f"turn={at}" for at in range(5)] + [rest["text"]])

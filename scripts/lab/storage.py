@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,58 +20,25 @@ from rich.console import Console
 from rich.table import Table
 
 from callerid.guard import Guard
-from callerid.identity.candidates import Candidates
-from callerid.identity.switchboard import Switchboard
-from callerid.numbers import Numbers
-from callerid.proxy.desk import Desk, Ending
-from callerid.proxy.setup import new_id
+from callerid.prices import Prices
 from callerid.recordings import calls
 from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
-from callerid.stamp.stamper import Stamper
-from callerid.stamp.upstreams import Upstreams
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
 from callerid.traces.write import Writer
 from lab import copies
-from lab.agentwork import SHAPES, Turn, session
+from lab.agentwork import Turn, session
 from lab.load import Wrong
+from lab.played import Sink, desk_for, play, varied
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "sessions.jsonl.xz"
 LONG_TURNS = 400
 HUNDRED = 100
 SESSIONS = 1_000
-LIVE = 40  # sessions at once, of varied calls
-TURNS = 20  # of a session of varied calls
 RATE = 2_000  # calls a second
 TEMPLATES = 4_000  # calls that are read beforehand, and then come again with other words
 _TICK = 0.01
-
-
-class Sink:
-    """Takes entries as a recorder does, and writes them when it is told to."""
-
-    most_reply_bytes = RecordSettings().reply_bytes
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.sessions: set[str] = set()
-        self.most_sessions = 0
-
-    def put(self, entry: Entry) -> bool:
-        """Take an entry, unless it is of one session too many."""
-        if self.most_sessions and entry.identity is not None:
-            if len(self.sessions) < self.most_sessions:
-                self.sessions.add(entry.identity.session_id)
-            if entry.identity.session_id not in self.sessions:
-                return True
-        self.entries.append(entry)
-        return True
-
-    def taken(self) -> list[Entry]:
-        """What came since the last time."""
-        entries, self.entries = self.entries, []
-        return entries
 
 
 class Size(NamedTuple):
@@ -88,7 +55,7 @@ class Tally:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer = Writer(path)
+        self._writer = Writer(path, Prices(load().prices))
         self._asked: dict[str, int] = {}
         self.calls = self.seen = self.lines = 0
 
@@ -170,7 +137,7 @@ def _long_session(path: Path, turns: int) -> tuple[Size, list[Growth]]:
     """The size of one long session, and by how much each hundred turns let it grow."""
     sink, tally = Sink(), Tally(path)
     sizes: list[tuple[int, int, int]] = []
-    with _desk(sink) as desk:
+    with desk_for(sink) as desk:
         for at, turn in enumerate(session(1, turns), 1):
             play(desk, turn, 1000.0 + at)
             tally.write(sink.taken())
@@ -187,7 +154,7 @@ def _long_session(path: Path, turns: int) -> tuple[Size, list[Growth]]:
 def _corpus(path: Path) -> Size:
     sink, tally = Sink(), Tally(path)
     sink.most_sessions = SESSIONS
-    with _desk(sink) as desk:
+    with desk_for(sink) as desk:
         for line in calls.read(CORPUS, lambda file: iter(())):
             if line.call is None:
                 raise Wrong(f"{CORPUS.name}:{line.number}: {line.trouble}")
@@ -199,56 +166,14 @@ def _corpus(path: Path) -> Size:
     return tally.size()
 
 
-@contextmanager
-def _desk(recorder: Sink) -> Iterator[Desk]:
-    """A desk as the addon makes it; raises Wrong where it noted any trouble."""
-    configuration, guard = load(), Guard()
-    upstreams = Upstreams(configuration.providers, configuration.profiles, ())
-    stamper = Stamper(upstreams, sets=True, sends_final=False)
-    board = Switchboard(configuration, new_id)
-    candidates, numbers = Candidates(configuration.clients), Numbers(guard.counts)
-    yield Desk(board, stamper, recorder, guard, new_id, candidates, numbers)  # type: ignore[arg-type]
-    if guard.counts:
-        raise Wrong(f"the desk counted {dict(guard.counts)}")
-
-
-def play(desk: Desk, turn: Turn, now: float, later: float | None = None) -> None:
-    """Take a call and its reply to a desk, as the proxy does; raises Wrong."""
-    call = desk.begin(turn.request, "", now).call
-    if call is None:
-        raise Wrong(f"no call at {turn.request.path}")
-    desk.reply_begins(call, 200, (("content-type", turn.content_type),))
-    for chunk in turn.chunks:
-        desk.watch(call, chunk, now)
-    size = sum(map(len, turn.chunks))
-    desk.end(call, Ending(State.OK, 200, now + 0.5 if later is None else later, now, size))
-
-
-def varied(count: int) -> Iterator[Turn]:
-    """So many calls of sessions of all shapes, several at once."""
-    numbers = itertools.count()
-    live: list[Iterator[Turn]] = []
-    made = 0
-    while made < count:
-        while len(live) < LIVE:
-            number = next(numbers)
-            live.append(session(number, TURNS, SHAPES[number % len(SHAPES)]))
-        turn = next(live[made % LIVE], None)
-        if turn is None:
-            live.pop(made % LIVE)
-            continue
-        made += 1
-        yield turn
-
-
 def _sustained(path: Path, seconds: float) -> str:
     """What becomes of a load that goes on, in words; raises Wrong where a record is lost."""
     sink = Sink()
-    with _desk(sink) as desk:
+    with desk_for(sink) as desk:
         for at, turn in enumerate(varied(TEMPLATES)):
             play(desk, turn, 1000.0 + at * _TICK)
     guard = Guard()
-    recorder = Recorder(path, RecordSettings(), guard)
+    recorder = Recorder(path, RecordSettings(), guard, Prices(load().prices))
     try:
         fed = _feed(recorder, copies.endlessly(sink.taken()), seconds)
         ended = time.monotonic()

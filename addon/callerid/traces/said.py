@@ -28,7 +28,8 @@ PAYS = 0.8  # packed, it must be so much smaller
 SYSTEM = "system"
 TOOLS = "tools"
 TOOL_SCHEMA = "tool_schema"
-_PART_OF = {SYSTEM: SYSTEM, TOOLS: TOOL_SCHEMA}
+BLOCK = "system_block"
+_PART_OF = {SYSTEM: BLOCK, TOOLS: TOOL_SCHEMA}
 Hidden = tuple[str, ...]
 
 
@@ -116,13 +117,13 @@ class Shelf:
 
     def _parts(self, role: str, raw: bytes, hidden: Hidden) -> Kept | None:
         """The id of an array of several parts; None where it is better stored whole."""
-        if not raw.startswith(b"["):
+        part = _PART_OF.get(role)
+        if part is None or not raw.startswith(b"["):
             return None
         items = wirejson.items(raw)
         layout = _layout_of(raw, items)
         if len(items) < 2 or layout is None:
             return None
-        part = _PART_OF[role]
         kept = [self.prompt(part, item, _words_of(part, item), hidden) for item in items]
         gaps = (layout.item_open, layout.item_comma, layout.item_close)
         body = wirejson.encode([gap.decode() for gap in gaps])
@@ -192,7 +193,7 @@ def _line(part: Part) -> Line:
 
 def _words_of(role: str, block: bytes) -> str:
     """The words of a block of a system prompt."""
-    return wirejson.string(wirejson.at(wirejson.decode(block), "text")) if role == SYSTEM else ""
+    return wirejson.string(wirejson.at(wirejson.decode(block), "text")) if role == BLOCK else ""
 
 
 def _layout_of(raw: bytes, items: list[bytes]) -> Layout | None:

@@ -314,15 +314,15 @@ STAGES: dict[str, tuple[str, Any, str]] = {
     "identification": ("request", Switchboard, "identify"),
     "stripping": ("strip", Stamper, "strips"),
     "stamping": ("stamp", Stamper, "sets"),
-    "afford": ("budget", Dispatcher, "afford"),
-    "returning ids": ("responseheaders", replies, "returned"),
+    "asking for the budget": ("budget", Dispatcher, "afford"),
+    "returning ids": ("reply", replies, "returned"),
     "making a reader": ("reply", Switchboard, "reply_reader"),
     "reading a reply": ("reply", parse.ReplyReader, "feed"),
     "finishing a reply": ("reply", parse.ReplyReader, "finish"),
     "remembering": ("remember", remember, "reply"),
     "recording": ("record", Recorder, "put"),
     "giving a place back": ("route", Dispatcher, "ended"),
-    "spending": ("budget", Dispatcher, "spend"),
+    "adding up": ("budget", Dispatcher, "used"),
     "describing": ("request", desks, "OpenCall"),
 }
 

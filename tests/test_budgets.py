@@ -33,7 +33,7 @@ def calls(at: Budgets, count: int, identity: Identity, scope: str = "alice") -> 
 
 def spend(at: Budgets, identity: Identity, tokens: int, scope: str = "alice") -> None:
     reply = Reply(usage=Usage(tokens - 1, 1))
-    at.spend(identity, scope, CALL, reply, SALE, time.time())
+    at.spend(identity, scope, at.used_in(CALL, reply, SALE, time.time()))
 
 
 def test_without_a_budget_nothing_is_counted() -> None:
@@ -106,7 +106,8 @@ def test_a_refused_call_uses_nothing_of_another_budget() -> None:
 def test_tokens_that_were_only_counted_are_not_used() -> None:
     at = budgets(per_session={"tokens_per_hour": 10})
     counting = msgspec.structs.replace(CALL, kind=Kind.COUNT_TOKENS)
-    at.spend(whose("s"), "", counting, Reply(usage=Usage(5000)), SALE, time.time())
+    used = at.used_in(counting, Reply(usage=Usage(5000)), SALE, time.time())
+    at.spend(whose("s"), "", used)
 
     assert calls(at, 1, whose("s")) == [True]
 
@@ -114,6 +115,6 @@ def test_tokens_that_were_only_counted_are_not_used() -> None:
 @pytest.mark.parametrize("reply", [None, Reply()])
 def test_what_was_not_counted_is_not_spent(reply: Reply | None) -> None:
     at = budgets(per_session={"tokens_per_hour": 10, "usd": 1})
-    at.spend(whose("s"), "", CALL, reply, SALE, time.time())
+    at.spend(whose("s"), "", at.used_in(CALL, reply, SALE, time.time()))
 
     assert calls(at, 1, whose("s")) == [True]

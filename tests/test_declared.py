@@ -432,3 +432,31 @@ def test_the_shipped_table_knows(
     found = msgspec.structs.asdict(declared(SHIPPED, tuple(headers.items()), body))
 
     assert {name: found[name] for name in expected} == expected
+
+
+# Ids that are too long
+
+LONG = "x" * (MAX_ID_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([("x-session-id", "s1")], ""),
+        ([("X-Dynamo-Session-Id", LONG)], "x-dynamo-session-id"),
+        ([("x-session-id", LONG)], "x-session-id"),
+        ([("x-session-id", "s1"), ("x-dynamo-session-id", LONG)], "x-dynamo-session-id"),
+        ([("x-session-id", LONG), ("x-dynamo-session-id", "s1")], ""),
+        ([("x-session-id", LONG), ("x-session-id", "s1")], "x-session-id"),
+        ([("x-something", LONG), ("cookie", LONG), ("x-dynamo-parent-session-id", LONG)], ""),
+        ([("baggage", f"session.id=s1,note={LONG}")], ""),
+        ([("thread-id", LONG)], ""),
+        ([("thread-id", LONG), ("user-agent", "codex_exec/0.169.0")], "thread-id"),
+    ],
+)
+def test_a_header_is_too_long_where_it_would_have_named_the_session(
+    headers: list[tuple[str, str]], expected: str
+) -> None:
+    request = make.request(HELLO, PATH, tuple(headers))
+
+    assert Declarations(SHIPPED).long_id(request) == expected

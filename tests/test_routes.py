@@ -32,12 +32,14 @@ def whose(id: str, parent: str = "", *, is_final: bool = False) -> Identity:
     )  # fmt: skip
 
 
-def call(at: Routes, id: str, now: float = 0.0, *, answered: bool = True, **more: Any) -> Any:
+def call(
+    at: Routes, id: str, now: float = 0.0, *, answered: bool = True, status: int = 200, **more: Any
+) -> Any:
     """Make a call that ends at once; where it went, or why it did not go."""
     lease = at.place(whose(id, **more), now)
     if isinstance(lease, Refusal):
         return lease
-    at.ended(lease, now, is_answered=answered)
+    at.ended(lease, now, status if answered else None)
     return lease.binding.target
 
 
@@ -70,8 +72,8 @@ def test_idle_time_begins_when_the_last_call_ends() -> None:
     during = at.place(whose("long"), 10 * TTL)  # its first call is still under way
     assert isinstance(during, Lease)
     assert during.binding is lease.binding
-    at.ended(during, 10 * TTL, is_answered=True)
-    at.ended(lease, 20 * TTL, is_answered=True)
+    at.ended(during, 10 * TTL, 200)
+    at.ended(lease, 20 * TTL, 200)
     assert call(at, "long", now=21 * TTL) == lease.binding.target
 
 
@@ -134,6 +136,16 @@ def test_a_final_call_that_is_not_answered_closes_nothing() -> None:
     assert call(at, "s", now=2.0) == A
 
 
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_final_call_may_be_asked_again_after_an_error(status: int) -> None:
+    at = routes(mode="hard")
+    call(at, "s")
+    call(at, "s", now=1.0, is_final=True, status=status)
+
+    assert call(at, "s", now=2.0, is_final=True) == A
+    assert call(at, "s", now=3.0).trouble is Trouble.GONE
+
+
 def test_a_session_is_bound_when_it_is_answered() -> None:
     at = routes(mode="hard")
     assert call(at, "s", answered=False) == A
@@ -181,7 +193,7 @@ def test_a_lease_that_outlives_its_binding_changes_no_other() -> None:
     at.found(A, is_well=False)
     new = call(at, "s", now=1.0)
     old.closes = True
-    at.ended(old, 2.0, is_answered=True)
+    at.ended(old, 2.0, 200)
 
     assert call(at, "s", now=3.0) == new
     assert at.bindings.live(A) == 0
@@ -210,9 +222,9 @@ def test_live_sessions_are_counted_right_whatever_happens(
             under_way.append((lease, what))
         if len(under_way) > 2:
             oldest, how = under_way.pop(0)
-            at.ended(oldest, now, is_answered=how != "lost")
+            at.ended(oldest, now, None if how == "lost" else 200)
     for lease, how in under_way:
-        at.ended(lease, now, is_answered=how != "lost")
+        at.ended(lease, now, None if how == "lost" else 200)
     at.bindings.get("nobody", now + 2 * TTL)
 
     assert [at.bindings.live(each) for each in (A, B, C)] == [0, 0, 0]

@@ -1,17 +1,18 @@
 """Budgets: how much a session, an agent or a whole run may use, counted by the library `limits`.
 
 Calls are counted when they begin, tokens and dollars when they end: what is under way is not yet
-counted. With a shared storage every method here may wait for it, and raises what its client raises.
+counted. With a shared storage all but `used_in` may wait for it, and raise StorageError.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import storage_from_string
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import Storage, StorageTypes, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 from callerid.dispatch.verdict import Refusal
@@ -19,6 +20,8 @@ from callerid.prices import Prices, Sale, used
 from callerid.settings.values import Budget, RateLimitingSettings
 from callerid.turn import Call, Identity, Reply
 from callerid.wire.errors import Trouble
+
+__all__ = ["Budgets", "StorageError"]
 
 MICRO = 1_000_000  # dollars are counted in millionths, as whole numbers
 USD_DAYS = 30  # for so long what was spent is remembered
@@ -30,6 +33,13 @@ class Spender(NamedTuple):
     kind: str
     key: str
     name: str
+
+
+class Used(NamedTuple):
+    """What a call used, in millionths of a dollar too."""
+
+    tokens: int
+    micro_usd: int
 
 
 class _Limit(NamedTuple):
@@ -55,6 +65,7 @@ class Budgets:
             "root": settings.per_root,
         }
         self.blocks = settings.action == "block"
+        self.deadline = settings.deadline_seconds
         self.is_on = any(budget != Budget() for budget in self._budgets.values())
         self.is_shared = self.is_on and not settings.storage.startswith("memory:")
         self._counts_usd = any(budget.usd is not None for budget in self._budgets.values())
@@ -62,7 +73,7 @@ class Budgets:
         if self._counts_usd:
             prices.load()
         if self.is_on:
-            storage = storage_from_string(settings.storage)
+            storage = _storage(settings)
             # Calls by the moment of each; tokens and dollars, which come by the thousand, by sums.
             self._moving = MovingWindowRateLimiter(storage)
             self._fixed = FixedWindowRateLimiter(storage)
@@ -77,8 +88,8 @@ class Budgets:
             if not limit.limiter.test(limit.item, limit.spender.key):
                 return _refusal(limit, now)
         for limit in limits:
-            if limit.unit == "calls":
-                limit.limiter.hit(limit.item, limit.spender.key)
+            if limit.unit == "calls" and not limit.limiter.hit(limit.item, limit.spender.key):
+                return _refusal(limit, now)  # somebody was quicker who shares the storage
         return None
 
     def count(self, identity: Identity, scope: str) -> None:
@@ -87,14 +98,16 @@ class Budgets:
             if limit.unit == "calls":
                 limit.limiter.hit(limit.item, limit.spender.key)
 
-    def spend(
-        self, identity: Identity, scope: str, call: Call, reply: Reply | None, sale: Sale, at: float
-    ) -> None:
-        """Count what a call used that has ended."""
+    def used_in(self, call: Call, reply: Reply | None, sale: Sale, at: float) -> Used:
+        """What a call used that began at a time and has ended."""
         usage = used(call, reply)
         tokens = (usage.total_input_tokens or 0) + (usage.total_output_tokens or 0)
         cost = self._prices.cost(sale, usage, at) if self._counts_usd else None
-        amounts = {"tokens": tokens, "usd": round((cost or 0.0) * MICRO)}
+        return Used(tokens, round((cost or 0.0) * MICRO))
+
+    def spend(self, identity: Identity, scope: str, used: Used) -> None:
+        """Count what a call used."""
+        amounts = {"tokens": used.tokens, "usd": used.micro_usd}
         for limit in self._limits(identity, scope):
             if amount := amounts.get(limit.unit, 0):
                 limit.limiter.hit(limit.item, limit.spender.key, cost=amount)
@@ -119,6 +132,30 @@ class Budgets:
             if usd := budget.usd:
                 item = RateLimitItemPerDay(math.ceil(usd * MICRO), USD_DAYS, namespace="USD")
                 yield _Limit(spender, f"{usd:g} US dollars", item, self._fixed, "usd")
+
+
+def _storage(settings: RateLimitingSettings) -> Storage:
+    """The storage, which is asked once and not for long; raises ValueError."""
+    options: dict[str, Any] = {}
+    try:
+        if settings.storage.startswith("redis"):
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+
+            seconds = settings.deadline_seconds
+            options = {
+                "socket_timeout": seconds,
+                "socket_connect_timeout": seconds,
+                "retry": Retry(NoBackoff(), 0),  # redis-py sleeps for seconds between its own
+                "wrap_exceptions": True,
+            }
+        found: StorageTypes = storage_from_string(settings.storage, **options)
+    except ImportError:
+        raise ValueError("redis is not installed: pip install 'callerid[redis]'") from None
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    assert isinstance(found, Storage)
+    return found
 
 
 def _refusal(limit: _Limit, now: float) -> Refusal:

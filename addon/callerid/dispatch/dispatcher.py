@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from callerid.dispatch.budgets import Budgets
+from callerid.dispatch.beside import Beside
+from callerid.dispatch.budgets import Budgets, Used
 from callerid.dispatch.routes import Lease, Routes
 from callerid.dispatch.verdict import Refusal, Target
 from callerid.prices import sale
@@ -25,18 +26,21 @@ class Placed(NamedTuple):
 class Dispatcher:
     """Budgets and routes together; either may be switched off.
 
-    `long_id` finds the header of a request in which an id is declared that is too long to be one.
+    `beside` is where `afford` and `spend` are to be called, as they may have to wait for a storage
+    that is shared; None where they never do. `long_id` finds the header of a request in which an id
+    is declared that is too long to be one.
     """
 
     def __init__(self, budgets: Budgets, routes: Routes, long_id: Callable[[Request], str]) -> None:
         self.routes = routes
+        self.beside = Beside() if budgets.is_shared else None
         self._budgets = budgets
         self._long_id = long_id
 
     @property
-    def may_wait(self) -> bool:
-        """Whether `afford` may have to wait for a storage that is shared."""
-        return self._budgets.is_shared
+    def deadline(self) -> float:
+        """How long a call may wait for its budget (seconds)."""
+        return self._budgets.deadline
 
     @property
     def blocks(self) -> bool:
@@ -44,7 +48,10 @@ class Dispatcher:
         return self._budgets.blocks
 
     def afford(self, identity: Identity, scope: str, now: float) -> Refusal | None:
-        """Whether a call of a customer is beyond a budget; if it goes out, it is counted."""
+        """Whether a call of a customer is beyond a budget; if it goes out, it is counted.
+
+        Raises StorageError.
+        """
         if not self._budgets.is_on:
             return None
         refusal = self._budgets.check(identity, scope, now)
@@ -64,23 +71,34 @@ class Dispatcher:
         lease = self.routes.place(identity, now)
         return lease if isinstance(lease, Refusal) else Placed(lease.binding.target, lease)
 
-    def ended(self, placed: Placed, now: float, *, is_answered: bool) -> str:
-        """Give a place back; in words, what it told of its upstream, where that is news."""
+    def ended(self, placed: Placed, now: float, status: int | None, *, is_lost: bool) -> str:
+        """Give a place back; `is_lost`: its upstream could not be reached, or went away.
+
+        In words, what that told of the upstream, where it is news.
+        """
         if placed.lease is None or placed.target is None:
             return ""
-        self.routes.ended(placed.lease, now, is_answered=is_answered)
-        if not is_answered and self.routes.found(placed.target, is_well=False):
+        self.routes.ended(placed.lease, now, status)
+        if is_lost and self.routes.found(placed.target, is_well=False):
             return f"{placed.target.url} did not answer, and gets no calls until it does"
         return ""
 
-    def spend(
-        self, identity: Identity, provider: str, request: Request, call: Call, reply: Reply | None,
-        at: float,
-    ) -> None:  # fmt: skip
-        """Count what a call used that began at a time; may have to wait as `afford` may."""
-        if self._budgets.is_on:
-            sold = sale(provider, request, call, reply)
-            self._budgets.spend(identity, request.client.scope, call, reply, sold, at)
+    def used(
+        self, provider: str, request: Request, call: Call, reply: Reply | None, at: float
+    ) -> Used | None:
+        """What a call used that began at a time; None where there is no budget."""
+        if not self._budgets.is_on:
+            return None
+        return self._budgets.used_in(call, reply, sale(provider, request, call, reply), at)
+
+    def spend(self, identity: Identity, scope: str, used: Used) -> None:
+        """Count what a call used; raises StorageError."""
+        self._budgets.spend(identity, scope, used)
+
+    def close(self) -> None:
+        """Stop what runs beside the loop."""
+        if self.beside is not None:
+            self.beside.close()
 
     def upstreams(self) -> Mapping[str, tuple[bool, int]]:
         """Each upstream with whether it is well, and how many live sessions it has."""

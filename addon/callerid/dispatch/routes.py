@@ -66,16 +66,19 @@ class Routes:
         binding.in_flight += 1
         return Lease(binding, closes=identity.is_final)
 
-    def ended(self, lease: Lease, now: float, *, is_answered: bool) -> None:
-        """Give a place back; it is kept where the upstream has answered at least once."""
+    def ended(self, lease: Lease, now: float, status: int | None) -> None:
+        """Give a place back; it is kept where the upstream has answered at least once.
+
+        A last call that was answered with an error may be asked again, and closes nothing.
+        """
         binding = lease.binding
         binding.in_flight -= 1
-        binding.is_proven |= is_answered
+        binding.is_proven |= status is not None
         if not binding.is_proven and not binding.in_flight:
             self.bindings.drop(binding)
             return
         self.bindings.heard(binding, now)
-        if lease.closes and is_answered:
+        if lease.closes and status is not None and status < 400:
             self.bindings.close(binding)
 
     def restore(self, session_id: str, url: str, heard: float, *, is_closed: bool) -> None:

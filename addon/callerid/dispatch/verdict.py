@@ -36,11 +36,3 @@ class Refusal(NamedTuple):
     trouble: Trouble
     message: str
     retry_after: int | None = None
-
-
-class Verdict(NamedTuple):
-    """What becomes of a call: without a target it goes where the client sent it."""
-
-    target: Target | None = None
-    refusal: Refusal | None = None
-    warning: str = ""

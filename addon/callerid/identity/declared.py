@@ -55,6 +55,9 @@ class _Row:
         asks_words = any(each.where in (Where.SYSTEM, Where.USER) for each in places)
         self.is_always_asked = bool(row.user_agent) or asks_words
         self.headers = {each.name for each in places if each.where is Where.HEADER}
+        named = [place(written) for written in (*row.session, *row.run)]
+        # Headers that are an id as they stand; of others, as baggage, an id is only a part.
+        self.naming = [each.name for each in named if each.is_plain_header]
         paths = [each.name for each in places if each.where is Where.BODY]
         self.members = {name for path in paths for name in (path, path.partition(".")[0])}
 
@@ -71,8 +74,6 @@ class Declarations:
         self._rows = [_Row(row) for row in table.clients]
         self._headers = {name for row in self._rows for name in row.headers}
         self._members = {name for row in self._rows for name in row.members}
-        named = (place(text) for row in table.clients for text in (*row.session, *row.run))
-        self._naming = {each.name for each in named if each.where is Where.HEADER}
         self._of_agents: dict[str, list[_Row]] = {}
 
     def read(self, request: Request, call: Call) -> Declared:
@@ -97,13 +98,20 @@ class Declarations:
         )
 
     def long_id(self, request: Request) -> str:
-        """The first header that would name a session, were its value not too long; "" if none."""
-        for name, value in request.headers:
-            if (
-                len(value.encode("utf-8", "replace")) > MAX_ID_BYTES
-                and name.lower() in self._naming
-            ):
+        """The header that would name the session, were its value not too long; "" if none.
+
+        Where a header that goes before it names one, nobody looks at it.
+        """
+        headers = {name.lower(): value.strip() for name, value in reversed(request.headers)}
+        if not any(len(value) > MAX_ID_BYTES for value in headers.values()):
+            return ""
+        agent = headers.get("user-agent", "")
+        rows = [row for row in self._rows if row.agent.search(agent)]
+        for name in (name for row in rows for name in row.naming):
+            if len(headers.get(name, "")) > MAX_ID_BYTES:
                 return name
+            if usable(headers.get(name)):
+                return ""
         return ""
 
     def _rows_for(self, values: Places, call: Call) -> list[ClientRow]:

@@ -70,6 +70,16 @@ class CallerId:
         self._exchanges.use(self._setup)
         if self._is_running:
             log.info("callerid: %s", self._setup.start())
+            self._connect_lazily(self._setup)
+
+    def _connect_lazily(self, setup: Setup) -> None:
+        """With upstreams of our own let nobody be refused because that of reverse mode is gone.
+
+        mitmproxy connects to it when a client comes, before there is a request.
+        """
+        if setup.settings.routing.upstreams and ctx.options.connection_strategy == "eager":
+            ctx.options.update(connection_strategy="lazy")  # type: ignore[no-untyped-call]
+            log.info("callerid: connection_strategy is lazy now, as routing needs it")
 
     def running(self) -> None:
         """Learn which ports are ours, and say that we are there."""
@@ -78,6 +88,7 @@ class CallerId:
             if self._setup is None:
                 return
             where = self._setup.start()
+            self._connect_lazily(self._setup)
             admin = self._setup.admin.port
             self._connections.close_ports(
                 *self._setup.settings.proxy.refuse_ports, *([admin] if admin else [])
@@ -88,6 +99,12 @@ class CallerId:
         """A connection to an upstream is about to be made."""
         with self.guard("server_connect"):
             self._connections.refuse(data)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """A connection to an upstream was closed."""
+        with self.guard("server_disconnected"):
+            if self._setup is not None and data.server.address is not None:
+                self._setup.health.lost(*data.server.address[:2])
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A client broke the handshake off."""
@@ -132,11 +149,12 @@ class CallerId:
                 request = flows.request_of(flow, self._setup.scopes)
                 self._sockets.start(flow, request, self._setup.desk)
 
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
+    def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """A frame passes."""
         with self.guard("websocket"):
             if self._setup is not None:
-                self._sockets.message(flow, self._setup.settings.stream.viewable_bytes)
+                return self._sockets.message(flow, self._setup.settings.stream.viewable_bytes)
+        return None
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """A WebSocket closed."""

@@ -6,18 +6,20 @@ and nothing else. It knows no flows; time comes in as an argument.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import NamedTuple
 
 import msgspec
 
+from callerid.dispatch.budgets import StorageError
 from callerid.dispatch.dispatcher import Dispatcher, Placed
 from callerid.dispatch.verdict import Refusal, Target
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
 from callerid.numbers import Numbers
-from callerid.proxy.replies import Ending, OpenCall, Replies
+from callerid.proxy.replies import LATE, LOST, Ending, OpenCall, Replies
 from callerid.stamp.stamper import Edit, Stamper, with_members
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
@@ -79,45 +81,54 @@ class Desk:
             return Taken(turn, time.perf_counter() - began) if turn is not None else None
         return None
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether `afford` may have to wait for somebody else."""
-        return self.dispatcher.may_wait
-
     def afford(self, taken: Taken, now: float) -> Taken:
-        """See whether a call is beyond a budget."""
+        """See whether a call is beyond a budget; what cannot be asked passes."""
         identity, scope = taken.turn.identity, taken.turn.request.client.scope
         with self.guard("budget"):
-            if identity is not None:
-                return taken._replace(excess=self.dispatcher.afford(identity, scope, now))
+            try:
+                if identity is not None:
+                    return taken._replace(excess=self.dispatcher.afford(identity, scope, now))
+            except StorageError:
+                self.guard.note("budget_lost", LOST)
         return taken
+
+    async def afford_in_time(self, taken: Taken, now: float) -> Taken:
+        """As `afford`, where that may have to wait; it passes when the time is up."""
+        if self.dispatcher.beside is None:
+            return self.afford(taken, now)
+        asked = self.dispatcher.beside.ask(lambda: self.afford(taken, now))
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(asked), self.dispatcher.deadline)
+        except TimeoutError:
+            self.guard.note("budget_late", LATE)
+            return taken
 
     def send(self, taken: Taken, now: float, *, stamps: bool = True, routes: bool = False) -> Begun:
         """Decide where a call goes and what is written on it, and open it.
 
-        Without `stamps` nothing can be written on it, nor can it be refused: the calls of a
-        WebSocket have no headers. Without `routes` its client decides where it goes.
+        Without `stamps` nothing can be written on it: the calls of a WebSocket have no headers.
+        Without `routes` its client decides where it goes.
         """
         began = time.perf_counter()
-        turn, edits = taken.turn, self.strips(taken.turn.request) if stamps else []
-        placed = self._place(taken, now, stamps=stamps, routes=routes)
+        turn, placed = taken.turn, self._place(taken, now, routes=routes)
         if isinstance(placed, Refusal):
-            return self._refuse(turn, placed, now)
+            return self._refuse(turn, placed, now, in_frame=not stamps)
         if placed.target is not None:
             turn = msgspec.structs.replace(turn, request=_sent_to(placed.target, turn.request))
+        edits = self.strips(turn.request) if stamps else []
         with self.guard("request"):
             begun = self._open(turn, edits, placed, now, stamps=stamps)
             if begun.call is not None:
                 begun.call.spent = taken.spent + time.perf_counter() - began
             return begun
-        self.dispatcher.ended(placed, now, is_answered=True)
+        self.dispatcher.ended(placed, now, None, is_lost=False)
         return Begun(edits, target=placed.target)
 
-    def _place(self, taken: Taken, now: float, *, stamps: bool, routes: bool) -> Placed | Refusal:
+    def _place(self, taken: Taken, now: float, *, routes: bool) -> Placed | Refusal:
         """Where a call goes, or why it does not; one that is only warned of goes."""
         identity, excess = taken.turn.identity, taken.excess
         if excess is not None:
-            if stamps and self.dispatcher.blocks:
+            if self.dispatcher.blocks:
                 return excess
             self.guard.note("over_budget", excess.message)
         with self.guard("route"):
@@ -125,12 +136,13 @@ class Desk:
                 return self.dispatcher.place(identity, taken.turn.request, now)
         return Placed()
 
-    def _refuse(self, turn: Turn, refusal: Refusal, now: float) -> Begun:
+    def _refuse(self, turn: Turn, refusal: Refusal, now: float, *, in_frame: bool) -> Begun:
         """Answer a call in its provider's stead; it is on record, and is remembered as failed."""
-        said = errors.said(
-            turn.call.dialect, turn.request.path, refusal.trouble, refusal.message,
-            refusal.retry_after,
-        )  # fmt: skip
+        what = refusal.trouble, refusal.message, refusal.retry_after
+        if in_frame:
+            said = errors.frame(*what, self._new_id("event"))
+        else:
+            said = errors.said(turn.call.dialect, turn.request.path, *what)
         call = self._open(turn, [], Placed(), now, stamps=False).call
         if call is not None:
             self.replies.end(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from callerid.proxy.desk import Taken
 from callerid.proxy.replies import Ending, OpenCall
 from callerid.proxy.setup import Setup
 from callerid.proxy.tee import Tee
+from callerid.stamp.stamper import returned
 from callerid.traces.rows import State
 from callerid.wire import parse
 
@@ -63,19 +63,14 @@ class Exchanges:
         if taken is None:
             flows.apply(setup.desk.strips(asked), request.headers)
             return None
-        if setup.desk.may_wait:
+        if setup.desk.dispatcher.beside is not None:
             return self._afford_and_send(flow, taken, setup)
         self._send(flow, setup.desk.afford(taken, time.time()), setup)
         return None
 
     async def _afford_and_send(self, flow: http.HTTPFlow, taken: Taken, setup: Setup) -> None:
         with self._guard("request"):
-            deadline = setup.settings.rate_limiting.deadline_seconds
-            asked = asyncio.to_thread(setup.desk.afford, taken, time.time())
-            try:
-                taken = await asyncio.wait_for(asked, deadline)
-            except TimeoutError:
-                self._guard.note("budget_late", "the storage of the budgets did not answer in time")
+            taken = await setup.desk.afford_in_time(taken, time.time())
             self._send(flow, taken, setup)
 
     def _send(self, flow: http.HTTPFlow, taken: Taken, setup: Setup) -> None:
@@ -85,6 +80,8 @@ class Exchanges:
         if begun.refusal is not None:
             status, headers, body = begun.refusal
             flow.response = http.Response.make(status, body, dict(headers))
+            if setup.settings.stamp.return_ids and taken.turn.identity is not None:
+                flows.apply(returned(taken.turn.identity), flow.response.headers)
             flows.describe(flow, taken.turn.identity)
             return
         if begun.call is not None:

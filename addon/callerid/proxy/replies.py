@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
+from callerid.dispatch.budgets import StorageError, Used
 from callerid.dispatch.dispatcher import Dispatcher, Placed
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard, Turn
@@ -19,9 +20,12 @@ from callerid.numbers import Numbers
 from callerid.stamp.stamper import Edit, returned
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
-from callerid.turn import HeaderList, Reply, Timing, Usage
+from callerid.turn import HeaderList, Identity, Reply, Timing, Usage
 from callerid.wire import bodies
 from callerid.wire.parse import ReplyReader
+
+LATE = "the storage of the budgets did not answer in time; what it was not told is not counted"
+LOST = "the storage of the budgets could not be reached; what it was not told is not counted"
 
 
 class OpenCall:
@@ -64,7 +68,6 @@ class Replies:
         self._guard = guard
         self._numbers = numbers
         self._under_way: Counter[str] = Counter()
-        self._pool = ThreadPoolExecutor(1, "callerid-budget") if dispatcher.may_wait else None
 
     def has_open(self, session_id: str) -> bool:
         """Whether a session has a call that is not over."""
@@ -87,7 +90,9 @@ class Replies:
                 self._guard.note("unreadable_reply", f"a reply could not be read: {error}")
         if call.spent is not None:
             call.spent += time.perf_counter() - began
-        return returned(call.turn.identity) if call.turn.identity else []
+        with self._guard("reply"):
+            return returned(call.turn.identity) if call.turn.identity else []
+        return []
 
     def watch(self, call: OpenCall, chunk: bytes, now: float) -> None:
         """Read the next bytes of a reply; a reply that cannot be read is not read further."""
@@ -128,10 +133,7 @@ class Replies:
             self._remember(call, reply, state, ending.at)
         if state is not State.BLOCKED:
             self._give_back(call, ending)
-            if self._pool is not None:
-                self._pool.submit(self._spend, call, reply)
-            else:
-                self._spend(call, reply)
+            self._spend(call, reply)
         self.record(
             msgspec.structs.replace(
                 call.entry,
@@ -155,19 +157,31 @@ class Replies:
 
     def _give_back(self, call: OpenCall, ending: Ending) -> None:
         with self._guard("route"):
-            is_gone = ending.state is State.UNREACHABLE and ending.status is None
-            news = self._dispatcher.ended(call.placed, ending.at, is_answered=not is_gone)
+            is_lost = ending.state is State.UNREACHABLE and ending.status is None
+            news = self._dispatcher.ended(call.placed, ending.at, ending.status, is_lost=is_lost)
             if news:
                 self._guard.tell(news)
 
     def _spend(self, call: OpenCall, reply: Reply | None) -> None:
-        entry, identity = call.entry, call.entry.identity
+        entry, identity, beside = call.entry, call.entry.identity, self._dispatcher.beside
         with self._guard("budget"):
-            if identity is not None:
-                self._dispatcher.spend(
-                    identity, entry.provider, entry.request, entry.call, reply,
-                    entry.timing.started,
-                )  # fmt: skip
+            used = self._dispatcher.used(
+                entry.provider, entry.request, entry.call, reply, entry.timing.started
+            )
+            if identity is None or used is None:
+                return
+            counting = partial(self._count, identity, entry.request.client.scope, used)
+            if beside is None:
+                counting()
+            elif not beside.put(counting):
+                self._guard.note("budget_late", LATE)
+
+    def _count(self, identity: Identity, scope: str, used: Used) -> None:
+        with self._guard("budget"):
+            try:
+                self._dispatcher.spend(identity, scope, used)
+            except StorageError:
+                self._guard.note("budget_lost", LOST)
 
     def _remember(self, call: OpenCall, reply: Reply | None, state: State, now: float) -> None:
         call.is_remembered = True

@@ -63,22 +63,23 @@ class Setup:
         self._corrected = None
         if self._recorder is not None:
             self._corrected = Corrected(database, switchboard, self.desk.replies.has_open, guard)
-        self._health = Health(dispatcher.routes, settings.routing.health, guard)
+        self.health = Health(dispatcher.routes, settings.routing.health, guard)
 
     def start(self) -> str:
         """Begin what needs mitmproxy's loop; in words, where the pages are and the traces go."""
         pages = self.admin.start()
-        self._health.start()
         if self._corrected is not None:
             self._corrected.start()
+        self.health.start()
         where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
         return f"traces in {where}; {pages}"
 
     def close(self) -> None:
         """Write all that is queued, and stop."""
-        self._health.stop()
         if self._corrected is not None:
             self._corrected.stop()
+        self.health.stop()
+        self.desk.dispatcher.close()
         self.admin.stop()
         if self._recorder is not None:
             self._recorder.close(CLOSING_SECONDS)
@@ -93,7 +94,7 @@ def _dispatcher(
         budgets = Budgets(settings.rate_limiting, prices)
     except ValueError as error:
         raise BadSetting(
-            f"rate_limiting.storage = {settings.rate_limiting.storage!r} cannot be used: {error}"
+            f"rate_limiting.storage cannot be used: {error}"  # its URL may hold a password
         ) from None
     return Dispatcher(budgets, Routes(settings.routing), switchboard.declarations.long_id)
 

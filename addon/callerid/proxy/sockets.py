@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
-from mitmproxy.websocket import WebSocketData
+from mitmproxy.websocket import WebSocketData, WebSocketMessage
 
 from callerid.guard import Guard
 from callerid.proxy import flows
-from callerid.proxy.desk import Desk
+from callerid.proxy.desk import Desk, Taken
 from callerid.proxy.websocket import Socket
 from callerid.traces.rows import State
 from callerid.turn import Request
@@ -32,19 +33,42 @@ class Sockets:
         self._open[flow.id] = Socket(handshake, desk, self._guard)
         self._kept[flow.id] = 0
 
-    def message(self, flow: http.HTTPFlow, viewable_bytes: int) -> None:
-        """A frame passes; it is not touched."""
+    def message(self, flow: http.HTTPFlow, viewable_bytes: int) -> Awaitable[None] | None:
+        """A frame passes, untouched; if it begins a call that is refused, it does not.
+
+        Where a budget has to be asked for elsewhere, the frames of this socket wait meanwhile.
+        """
         socket = self._open.get(flow.id)
         if socket is None or flow.websocket is None:
-            return
-        message = flow.websocket.messages[-1]
-        if message.is_text and message.from_client:
-            flows.describe(flow, socket.sent(message.content, time.time()))
-        elif message.is_text:
-            socket.received(message.content, time.time())
+            return None
+        message, now = flow.websocket.messages[-1], time.time()
         self._kept[flow.id] += len(message.content)
         if self._kept[flow.id] > viewable_bytes:
             self._kept[flow.id] = _let_go(flow.websocket)
+        if message.is_text and message.from_client:
+            taken = socket.begun_by(message.content, now)
+            if taken is not None and socket.desk.dispatcher.beside is not None:
+                return self._afford_and_send(flow, socket, message, taken)
+            if taken is not None:
+                self._send(flow, socket, message, socket.desk.afford(taken, now))
+        elif message.is_text and not message.injected:
+            socket.received(message.content, now)
+            _answer(flow, socket)
+        return None
+
+    async def _afford_and_send(
+        self, flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, taken: Taken
+    ) -> None:
+        with self._guard("websocket"):
+            taken = await socket.desk.afford_in_time(taken, time.time())
+            self._send(flow, socket, message, taken)
+
+    @staticmethod
+    def _send(flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, taken: Taken) -> None:
+        if not socket.send(taken, time.time()):
+            message.drop()  # type: ignore[no-untyped-call]
+            _answer(flow, socket)
+        flows.describe(flow, taken.turn.identity)
 
     def end(self, flow: http.HTTPFlow) -> None:
         """A WebSocket closed; what was not answered by then is not answered."""
@@ -62,6 +86,12 @@ class Sockets:
             socket.closed(State.INTERRUPTED, time.time(), words)
         self._open.clear()
         self._kept.clear()
+
+
+def _answer(flow: http.HTTPFlow, socket: Socket) -> None:
+    """Tell the client of its calls that were refused, as soon as it is their turn."""
+    for frame in socket.refusals():
+        ctx.master.commands.call("inject.websocket", flow, True, frame, True)
 
 
 def _let_go(websocket: WebSocketData) -> int:

@@ -1,16 +1,17 @@
-"""The calls of one WebSocket, from frame to frame; the frames pass untouched and at once."""
+"""The calls of one WebSocket, from frame to frame; what is not refused passes untouched."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import msgspec
 
 from callerid.guard import Guard
-from callerid.proxy.desk import Desk
+from callerid.proxy.desk import Desk, Taken
 from callerid.proxy.replies import Ending, OpenCall
 from callerid.traces.rows import State
-from callerid.turn import Identity, Request
+from callerid.turn import Request
 from callerid.wire import frames, wirejson
 from callerid.wire.frames import Frames
 
@@ -33,14 +34,15 @@ class Socket:
     """A WebSocket whose frames may hold calls; `handshake` is the request that opened it."""
 
     def __init__(self, handshake: Request, desk: Desk, guard: Guard) -> None:
+        self.desk = desk
         self._handshake = handshake
-        self._desk = desk
         self._guard = guard
         self._frames = Frames(handshake.path)
-        self._open: deque[_Reply] = deque()  # replies come in the order of their calls
+        # Replies come in the order of their calls; that to a refused call is a frame of ours.
+        self._open: deque[_Reply | bytes] = deque()
 
-    def sent(self, frame: bytes, now: float) -> Identity | None:
-        """Take a frame of the client; the identity of the call that it begins."""
+    def begun_by(self, frame: bytes, now: float) -> Taken | None:
+        """The call that a frame of the client begins, if it begins one."""
         try:
             body = self._frames.begun_by(frame)
         except wirejson.NotJSON as error:
@@ -49,34 +51,54 @@ class Socket:
         if not body:
             return None
         request = msgspec.structs.replace(self._handshake, method="WEBSOCKET", body=body)
-        taken = self._desk.take(request, "", now)
-        call = self._desk.send(taken, now, stamps=False).call if taken else None
-        if call is None:
-            return None
-        self._desk.replies.begins(call, SWITCHED, _FRAMES)
-        self._open.append(_Reply(call))
-        return call.turn.identity
+        return self.desk.take(request, "", now)
+
+    def send(self, taken: Taken, now: float) -> bool:
+        """Open a call; False where it is refused: then its frame must not go on."""
+        begun = self.desk.send(taken, now, stamps=False)
+        if begun.refusal is not None:
+            self._frames.withdraw()
+            self._open.append(begun.refusal.body)
+            return False
+        if begun.call is not None:
+            self.desk.replies.begins(begun.call, SWITCHED, _FRAMES)
+            self._open.append(_Reply(begun.call))
+        return True
 
     def received(self, frame: bytes, now: float) -> None:
         """Take a frame of the provider: a piece of the oldest reply that is under way."""
-        if not self._open:
+        reply = self._open[0] if self._open else None
+        if not isinstance(reply, _Reply):
             return
-        reply = self._open[0]
         reply.first_byte = reply.first_byte or now
         reply.size += len(frame)
-        self._desk.replies.watch(reply.call, frames.as_event(frame), now)
+        self.desk.replies.watch(reply.call, frames.as_event(frame), now)
         try:
             is_over = self._frames.ended_by(frame)
         except wirejson.NotJSON:
             return
         if is_over:
-            self._end(self._open.popleft(), State.OK, now, "")
+            self._open.popleft()
+            self._end(reply, State.OK, now, "")
+
+    def refusals(self) -> Iterator[bytes]:
+        """The frames that are due: those to refused calls before which all have been answered.
+
+        While a reply comes none is: mitmproxy would put it in the middle of a frame of which only
+        a part is there.
+        """
+        while self._open and isinstance(self._open[0], bytes):
+            frame = self._open.popleft()
+            assert isinstance(frame, bytes)
+            yield frame
 
     def closed(self, state: State, now: float, words: str) -> None:
         """End the calls that got no whole reply before the socket closed."""
         while self._open:
-            self._end(self._open.popleft(), state, now, words)
+            reply = self._open.popleft()
+            if isinstance(reply, _Reply):
+                self._end(reply, state, now, words)
 
     def _end(self, reply: _Reply, state: State, now: float, words: str) -> None:
         ending = Ending(state, SWITCHED, now, reply.first_byte, reply.size, words)
-        self._desk.replies.end(reply.call, ending)
+        self.desk.replies.end(reply.call, ending)

@@ -38,6 +38,11 @@ class Place(msgspec.Struct, frozen=True):
     inside: tuple[str, ...] = ()
     pattern: re.Pattern[str] | None = None
 
+    @property
+    def is_plain_header(self) -> bool:
+        """Whether it is all of a header."""
+        return self.where is Where.HEADER and not (self.member or self.inside or self.pattern)
+
 
 @cache
 def place(written: str) -> Place:

@@ -19,6 +19,10 @@ Text = Annotated[str, Meta(description="a text")]
 Url = Annotated[
     str, Meta(pattern=r"^https?://[^/?#@\s]+/?$", description="a URL as http://10.0.0.7:8000")
 ]
+Storage = Annotated[
+    str,
+    Meta(pattern=r"^(memory://|rediss?://.+)$", description="memory:// or redis://HOST:PORT/DB"),
+]
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
@@ -77,7 +81,7 @@ class RateLimitingSettings(Strict, frozen=True):
     per_agent: Budget = Budget()
     per_root: Budget = Budget()
     action: Literal["warn", "block"] = "block"
-    storage: Text = "memory://"
+    storage: Storage = "memory://"
     deadline_seconds: Seconds = 0.05
 
 

@@ -139,7 +139,7 @@ def calls_of(database: Database, session_ids: Iterable[str]) -> list[dict[str, o
 
 
 class Bound(NamedTuple):
-    """Where a session was sent last: a URL, when that call ended, and whether it was final."""
+    """Where a session was sent last: a URL, when that call ended, whether that closed it."""
 
     session_id: str
     upstream: str
@@ -148,7 +148,8 @@ class Bound(NamedTuple):
 
 
 _BOUND = """
-select session_id, upstream, is_final, max(coalesce(ended_at, started_at)) as heard
+select session_id, upstream, is_final and status < 400 as is_closed,
+    max(coalesce(ended_at, started_at)) as heard
 from calls where upstream is not null and status is not null and started_at >= ?
 group by session_id order by heard
 """
@@ -157,7 +158,7 @@ group by session_id order by heard
 def bindings(database: Database, since: float) -> Iterator[Bound]:
     """Where the sessions heard of since a time were sent last, the oldest first."""
     for row in database.query(_BOUND, [since]):
-        yield Bound(row["session_id"], row["upstream"], row["heard"], bool(row["is_final"]))
+        yield Bound(row["session_id"], row["upstream"], row["heard"], bool(row["is_closed"]))
 
 
 def all_calls(database: Database) -> Iterator[Recorded]:

@@ -49,6 +49,7 @@ _GOOGLE = {
     Trouble.LIMIT: "RESOURCE_EXHAUSTED",
     Trouble.UNAVAILABLE: "UNAVAILABLE",
 }
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors
 _AMAZON = {
     Trouble.BAD_REQUEST: "ValidationException",
@@ -78,21 +79,47 @@ def said(
         headers.append(("x-amzn-errortype", _AMAZON[trouble]))
         value: object = {"message": message}
     else:
-        value = _value(dialect, trouble, message)
+        value = _value(dialect, trouble, message, retry_after)
     if retry_after is not None:
         headers.append(("retry-after", str(retry_after)))
     return Said(STATUS[trouble], tuple(headers), wirejson.encode(value))
 
 
-def _value(dialect: Dialect, trouble: Trouble, message: str) -> object:
+def frame(trouble: Trouble, message: str, retry_after: int | None = None, id: str = "") -> Said:
+    """A refusal in a WebSocket: the body is a frame; `id` is that of the event.
+
+    Responses has the status beside the error, and Codex reads headers there; Realtime has neither,
+    but the event's id. https://platform.openai.com/docs/api-reference/realtime-server-events/error
+    """
+    headers = () if retry_after is None else (("retry-after", str(retry_after)),)
+    value = {
+        "type": "error",
+        "event_id": id,
+        "status": STATUS[trouble],
+        **_openai(trouble, message),
+    }
+    if headers:
+        value["headers"] = dict(headers)
+    return Said(STATUS[trouble], headers, wirejson.encode(value))
+
+
+def _value(dialect: Dialect, trouble: Trouble, message: str, retry_after: int | None) -> object:
     if dialect is Dialect.ANTHROPIC:
         return {"type": "error", "error": {"type": _ANTHROPIC[trouble], "message": message}}
     if dialect is Dialect.GEMINI:
-        code, status = STATUS[trouble], _GOOGLE[trouble]
-        return {"error": {"code": code, "message": message, "status": status}}
+        error = {"code": STATUS[trouble], "message": message, "status": _GOOGLE[trouble]}
+        if retry_after is None:
+            return {"error": error}
+        # Google's clients look for this, not for the header.
+        wait = {"@type": _RETRY_INFO, "retryDelay": f"{retry_after}s"}
+        return {"error": {**error, "details": [wait]}}
     if dialect in (Dialect.COHERE, Dialect.COHERE_V1):
         return {"message": message}
     if dialect is Dialect.OLLAMA:
         return {"error": message}
-    type, code_word = _OPENAI[trouble]
-    return {"error": {"message": message, "type": type, "param": None, "code": code_word}}
+    return _openai(trouble, message)
+
+
+def _openai(trouble: Trouble, message: str) -> dict[str, object]:
+    type, code = _OPENAI[trouble]
+    return {"error": {"message": message, "type": type, "param": None, "code": code}}

@@ -26,6 +26,7 @@ class Frames:
         query = parse_qs(urlsplit(path).query)
         self._session: dict[str, object] = {"model": query.get("model", [""])[0]}
         self._items: list[object] = []
+        self._asked: list[object] = []  # the items of the newest call
         self._previous = ""
 
     def begun_by(self, frame: bytes) -> bytes:
@@ -40,9 +41,14 @@ class Frames:
         elif kind == "conversation.item.create":
             self._items.append(said.get("item"))
         elif kind == "response.create":
+            self._asked = []
             body = said if "input" in said or "model" in said else self._collected(said)
             return wirejson.encode({k: v for k, v in body.items() if k != "type"})
         return b""
+
+    def withdraw(self) -> None:
+        """The newest call did not reach the server: its items are still to be answered."""
+        self._items, self._asked = [*self._asked, *self._items], []
 
     def ended_by(self, frame: bytes) -> bool:
         """Whether a frame of the server is the last of a reply; raises NotJSON."""
@@ -62,7 +68,7 @@ class Frames:
         body.setdefault("input", self._items)
         if self._previous:
             body.setdefault("previous_response_id", self._previous)
-        self._items = []
+        self._asked, self._items = self._items, []
         return body
 
 

@@ -67,6 +67,20 @@ def ask(client: ClientConnection, frame: str) -> list[dict[str, Any]]:
     return events
 
 
+@contextmanager
+def limited(
+    addon_script: Path, folder: Path, provider: FakeProvider, **settings: Any
+) -> Iterator[tuple[Proxy, ClientConnection]]:
+    """A WebSocket through a proxy with these settings of rate_limiting."""
+    file = folder / "settings.yaml"
+    file.write_text(json.dumps({"rate_limiting": settings, "admin": {"enabled": False}}))
+    with (
+        Proxy(addon_script, options={"callerid_config": str(file)}) as proxy,
+        connected(proxy, provider, "/v1/responses", {}) as client,
+    ):
+        yield proxy, client
+
+
 def calls(proxy: Proxy) -> list[dict[str, Any]]:
     proxy.stop()
     with closing(Database(proxy.traces)) as database:
@@ -204,3 +218,104 @@ def test_sockets_for_something_else_are_not_looked_at(addon_script: Path) -> Non
         with connected(proxy, provider, "/v1/news", {}) as client:
             ask(client, create(input=[message("Look")]))
         assert calls(proxy) == []
+
+
+# Beyond a budget
+
+
+def test_a_call_beyond_its_budget_is_answered_in_the_socket_and_goes_nowhere(
+    addon_script: Path, tmp_path: Path
+) -> None:
+    limits = {"requests_per_minute": 1}
+    with (
+        FakeProvider(model, tls=False, opens_sockets=True) as provider,
+        limited(addon_script, tmp_path, provider, per_session=limits) as (proxy, client),
+    ):
+        first = ask(client, create(input=[message("Look")]))
+        id = first[-1]["response"]["id"]
+        client.send(create(input=[message("And there")], previous_response_id=id))
+        refused = json.loads(client.recv(DEADLINE_SECONDS))
+        other = ask(client, create(input=[message("Something else")]))
+        rows = calls(proxy)
+
+    assert refused["type"] == "error"
+    assert refused["status"] == 429
+    assert refused["event_id"].startswith("event_")
+    assert refused["error"]["code"] == "rate_limit_exceeded"
+    assert "has used its 1 requests a minute" in refused["error"]["message"]
+    assert 0 < int(refused["headers"]["retry-after"]) <= 60
+    assert other[-1]["type"] == "response.completed"
+    assert len(provider.asked) == 2
+    assert [(row["state"], row["status"]) for row in rows] == [
+        ("ok", 101), ("blocked", 429), ("ok", 101)
+    ]  # fmt: skip
+
+
+def test_a_refusal_waits_for_the_reply_that_is_under_way(
+    addon_script: Path, tmp_path: Path
+) -> None:
+    held = threading.Event()
+
+    async def hold(asked: Asked, index: int) -> None:
+        if index == 2:
+            assert await asyncio.to_thread(held.wait, DEADLINE_SECONDS)
+
+    limits = {"requests_per_minute": 1}
+    again = create(input=[message("Look")])
+    with (
+        FakeProvider(model, tls=False, opens_sockets=True, before_chunk=hold) as provider,
+        limited(addon_script, tmp_path, provider, per_agent=limits) as (proxy, client),
+    ):
+        client.send(again)
+        events = [json.loads(client.recv(DEADLINE_SECONDS)) for _ in range(2)]
+        client.send(again)
+        client.send("not json")  # which is said in the log, when the call before has been seen
+        proxy.wait_for("counted as unreadable_frame")
+        client.send(again)
+        held.set()
+        while [event["type"] for event in events].count("error") < 2:
+            events.append(json.loads(client.recv(DEADLINE_SECONDS)))
+
+    types = [event["type"] for event in events]
+    assert types[-3:] == ["response.completed", "error", "error"]
+    assert types.count("error") == 2
+    assert len(provider.asked) == 1
+
+
+def test_a_call_that_is_warned_of_passes_in_the_socket(addon_script: Path, tmp_path: Path) -> None:
+    limits = {"requests_per_minute": 1}
+    with (
+        FakeProvider(model, tls=False, opens_sockets=True) as provider,
+        limited(addon_script, tmp_path, provider, per_agent=limits, action="warn") as (
+            proxy,
+            client,
+        ),
+    ):
+        for text in ("Look", "Something else"):
+            assert ask(client, create(input=[message(text)]))[-1]["type"] == "response.completed"
+        proxy.wait_for("has used its 1 requests a minute")
+
+    assert len(provider.asked) == 2
+
+
+def test_a_budget_that_cannot_be_asked_lets_calls_in_sockets_pass(
+    addon_script: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("redis")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        storage = f"redis://127.0.0.1:{taken.getsockname()[1]}/0"
+
+    limits = {"requests_per_minute": 1}
+    with (
+        FakeProvider(model, tls=False, opens_sockets=True) as provider,
+        limited(addon_script, tmp_path, provider, per_agent=limits, storage=storage) as (
+            proxy,
+            client,
+        ),
+    ):
+        for text in ("Look", "Something else"):
+            assert ask(client, create(input=[message(text)]))[-1]["type"] == "response.completed"
+        proxy.wait_for("counted as budget_lost")
+        rows = calls(proxy)
+
+    assert [row["state"] for row in rows] == ["ok", "ok"]

@@ -89,3 +89,19 @@ def test_a_frame_is_one_event_however_it_is_written() -> None:
 
     assert event.count(b"\n") == 2
     assert json.loads(event.removeprefix(b"data: ")) == json.loads(pretty)
+
+
+def test_items_of_a_call_that_was_withdrawn_are_asked_about_again() -> None:
+    frames = Frames("/v1/realtime?model=gpt-realtime")
+    hello, again = ({"type": "message", "role": "user", "id": id} for id in "12")
+
+    frames.begun_by(frame("conversation.item.create", item=hello))
+    frames.begun_by(frame("response.create"))
+    frames.withdraw()
+    frames.begun_by(frame("conversation.item.create", item=again))
+    asked = body(frames, frame("response.create"))
+    frames.begun_by(frame("response.create", input=[], model="m"))
+    frames.withdraw()
+
+    assert asked["input"] == [hello, again]
+    assert body(frames, frame("response.create"))["input"] == []

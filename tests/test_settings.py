@@ -80,6 +80,10 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
         ("session: {fuzzy_treshold: 0.8}", "session.fuzzy_treshold is not a setting; there are"),
         ("sessions: {}", "sessions is not a setting; there are session, stamp, routing, r"),
         ("proxy: {refuse_ports: [80, 99999]}", "proxy.refuse_ports"),
+        (
+            'rate_limiting: {storage: "memcached://box"}',
+            'rate_limiting.storage = "memcached://box", but it is memory:// or redis://HOST:PORT/DB',
+        ),
         ("- a list", "the file: "),
         ("session: [", "is not YAML: "),
     ],

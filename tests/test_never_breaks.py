@@ -315,8 +315,6 @@ STAGES: dict[str, tuple[str, Any, str]] = {
     "stripping": ("strip", Stamper, "strips"),
     "stamping": ("stamp", Stamper, "sets"),
     "asking for the budget": ("budget", Dispatcher, "afford"),
-    "giving the place back": ("route", Dispatcher, "ended"),
-    "spending": ("budget", Dispatcher, "used"),
     "returning ids": ("reply", replies, "returned"),
     "making a reader": ("reply", Switchboard, "reply_reader"),
     "reading a reply": ("reply", parse.ReplyReader, "feed"),
@@ -324,7 +322,7 @@ STAGES: dict[str, tuple[str, Any, str]] = {
     "remembering": ("remember", remember, "reply"),
     "recording": ("record", Recorder, "put"),
     "giving a place back": ("route", Dispatcher, "ended"),
-    "spending": ("budget", Dispatcher, "spend"),
+    "adding up": ("budget", Dispatcher, "used"),
     "describing": ("request", desks, "OpenCall"),
 }
 

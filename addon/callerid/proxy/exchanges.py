@@ -165,6 +165,9 @@ class Exchanges:
         state = State.ABORTED if _CLIENT_LEFT.search(words) else State.UNREACHABLE
         _let_go(flow.response, tee)
         self._cut(call, tee, state, words)
+        if call.placed.target is not None and self._setup is not None:
+            # A connection may also end because it was idle for long: its upstream is there.
+            self._setup.health.lost(call.placed.target.host, call.placed.target.port)
 
     def done(self, words: str) -> None:
         """Break off what is under way."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import product
+from threading import Event
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from callerid.settings.tables import PriceRow, PriceTable
 from callerid.turn import Call, Kind, Reply, Request, Usage
 
+_LOADED = Event()  # whether anybody in this process has loaded the lists
 MOST_RATES = (
     1000  # remembered; they are looked up again every minute, since some change by the hour
 )
@@ -95,6 +97,13 @@ class Prices:
         """Load the lists now."""
         import genai_prices  # noqa: F401
 
+        _LOADED.set()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a price can be had without waiting: somebody has loaded the lists."""
+        return _LOADED.is_set()
+
     def cost(self, sale: Sale, usage: Usage, at: float) -> float | None:
         """US dollars that a call at a time (seconds since the epoch) cost; None is unknown."""
         stated = self._said_by_provider(sale.provider, usage)
@@ -132,6 +141,7 @@ class Prices:
         from genai_prices import Usage as Tokens
         from genai_prices import calc_price
 
+        _LOADED.set()
         # By its address; by its name; a private host by what it sells, whose maker is known.
         sellers = (f"https://{sale.host}{sale.path}", "") if sale.provider else ("",)
         time = datetime.fromtimestamp(at, UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from difflib import SequenceMatcher
 
 import msgspec
@@ -120,17 +120,23 @@ class Reader:
         self, dialect: Dialect, raws: list[bytes], call_id: str, *, is_reply: bool, start: int = 0
     ) -> list[Line]:
         read_parts = dialects.reader_of(dialect).read_parts
-        found = []
-        for position, raw in enumerate(raws, start):
-            message = self._messages.read(dialect, raw, read_parts)
-            pieces = (*_thoughts(raw), *_pieces(message))
-            found.append(Line(message.role, pieces, call_id, position, is_reply))
-        return found
+        messages = [self._messages.read(dialect, raw, read_parts) for raw in raws]
+        return lines_of(messages, call_id, is_reply=is_reply, start=start)
 
     def _dialect(self, call_id: str) -> Dialect:
         for row in self._database.query("select dialect from calls where id = ?", [call_id]):
             return Dialect(row["dialect"])
         raise NotFound(f"there is no call {call_id!r}")
+
+
+def lines_of(
+    messages: Iterable[Message], call_id: str = "", *, is_reply: bool = False, start: int = 0
+) -> list[Line]:
+    """Messages as lines of a transcript."""
+    return [
+        Line(message.role, (*_thoughts(message.raw), *_pieces(message)), call_id, at, is_reply)
+        for at, message in enumerate(messages, start)
+    ]
 
 
 _CALLS = """

@@ -66,7 +66,7 @@ def run(
     command: list[str] = context.obj or []
     port = port or (launch.free_port() if command else launch.PORT)
     named = {"callerid_config": config, "callerid_db": db}
-    arguments = launch.arguments(port, reverse, named, context.args)
+    arguments = launch.arguments(port, reverse, named, context.args, is_web=web)
     database = db or files.traces()
     certificate = launch.certificate(context.args)
 

@@ -29,6 +29,8 @@ _SERVE = (
 )
 _STRAY = "unrecognized arguments: "
 OPTIONS = ("callerid_config", "callerid_db")
+# mitmweb's own, and the comment
+WEB_COLUMNS = ("tls", "icon", "path", "comment", "method", "status", "size", "time")
 _BUNDLES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # go before SSL_CERT_FILE where they are set
 
 
@@ -37,8 +39,9 @@ class CannotStart(RuntimeError):
 
 
 def arguments(
-    port: int, reverse: str, files_named: Mapping[str, Path | None], options: Sequence[str]
-) -> list[str]:
+    port: int, reverse: str, files_named: Mapping[str, Path | None], options: Sequence[str],
+    *, is_web: bool = False,
+) -> list[str]:  # fmt: skip
     """What mitmdump or mitmweb is given; `options` are the user's own and come last.
 
     `files_named` are files by the option of ours that takes them.
@@ -49,6 +52,7 @@ def arguments(
     return [
         "--listen-host", HOST, "--listen-port", str(port), *mode,
         *(word for pair in ours for word in ("--set", pair)),
+        *(word for name in WEB_COLUMNS if is_web for word in ("--set", f"web_columns={name}")),
         "--scripts", str(files.SCRIPT), *options,
     ]  # fmt: skip
 

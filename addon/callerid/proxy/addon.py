@@ -13,8 +13,9 @@ from mitmproxy.tls import TlsData
 
 from callerid import files
 from callerid.guard import Guard
-from callerid.proxy import flows
+from callerid.proxy import flows, turnview
 from callerid.proxy.connections import Connections
+from callerid.proxy.eviction import Eviction
 from callerid.proxy.exchanges import Exchanges
 from callerid.proxy.setup import Setup
 from callerid.proxy.sockets import Sockets
@@ -35,12 +36,15 @@ class CallerId:
         self._exchanges = Exchanges(self.guard)
         self._sockets = Sockets(self.guard)
         self._connections = Connections(self.guard)
+        self._eviction = Eviction()
         self._is_running = False
+        self._view: object = None
 
     # Options are text and are read in configure: mitmproxy drops an addon without a word when an
     # option of another type has a bad value.
     def load(self, loader: Loader) -> None:
-        """Declare our options."""
+        """Declare our options, and offer our view of calls."""
+        self._view = turnview.add()
         loader.add_option("callerid_config", str, "", "A settings file (see config/callerid.yaml).")
         loader.add_option(
             "callerid_db", str, "", f"The file of the traces (default: {files.traces()})."
@@ -136,11 +140,18 @@ class CallerId:
         """A reply came to its end."""
         with self.guard("response"):
             self._exchanges.end(flow)
+            if flow.websocket is None:
+                self._evict(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A call came to no end."""
         with self.guard("error"):
             self._exchanges.fail(flow)
+            self._evict(flow)
+
+    def _evict(self, flow: http.HTTPFlow) -> None:
+        if self._setup is not None:
+            self._eviction.over(flow, self._setup.settings.view)
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         """A WebSocket opens."""
@@ -169,6 +180,7 @@ class CallerId:
         with self.guard("done"):
             words = "the proxy was stopped"
             self._exchanges.done(words)
+            turnview.remove(self._view)
             self._sockets.done(words)
             if self._setup is not None:
                 self._setup.close()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from mitmproxy import ctx, http
 
 from callerid.guard import Guard
-from callerid.proxy import flows
+from callerid.proxy import flows, shown
 from callerid.proxy.desk import Taken
 from callerid.proxy.replies import Ending, OpenCall
 from callerid.proxy.setup import Setup
@@ -31,7 +31,7 @@ class Exchanges:
         self._guard = guard
         self._setup: Setup | None = None
         self._open: dict[str, tuple[OpenCall, Tee | None]] = {}
-        self._later: deque[tuple[Setup, OpenCall, bytes, Ending]] = deque()
+        self._later: deque[tuple[Setup, http.HTTPFlow, OpenCall, bytes, Ending]] = deque()
 
     def use(self, setup: Setup) -> None:
         """Go on with these parts; before there are any, all passes."""
@@ -83,12 +83,12 @@ class Exchanges:
             flow.response = http.Response.make(status, body, dict(headers))
             if setup.settings.stamp.return_ids and taken.turn.identity is not None:
                 flows.apply(returned(taken.turn.identity), flow.response.headers)
-            flows.describe(flow, taken.turn.identity)
+            shown.describe(flow, taken.turn.identity)
             return
         if begun.call is not None:
             self._open[flow.id] = begun.call, None
             flow.metadata["callerid.call"] = begun.call.entry.id
-            flows.describe(flow, taken.turn.identity)
+            shown.describe(flow, taken.turn.identity)
         there = {name.lower() for name, _ in taken.turn.request.headers}
         flow.metadata[flows.STAMPED] = [
             edit.name for edit in begun.edits if edit.value and edit.name not in there
@@ -138,7 +138,7 @@ class Exchanges:
             body = response.raw_content or b""
             first_byte, size = response.timestamp_start, len(body)
         ending = Ending(State.OK, response.status_code, now, first_byte, size)
-        self._later.append((setup, call, body, ending))
+        self._later.append((setup, flow, call, body, ending))
         try:
             asyncio.get_running_loop().call_soon(self._finish)
         except RuntimeError:  # no loop runs: nobody waits for the reply
@@ -150,11 +150,13 @@ class Exchanges:
         mitmproxy sends a reply on when our hook has returned, so nothing is done in it.
         """
         while self._later:
-            setup, call, body, ending = self._later.popleft()
+            setup, flow, call, body, ending = self._later.popleft()
             with self._guard("response"):
                 if body:
                     setup.desk.replies.watch(call, body, ending.at)
-                setup.desk.replies.end(call, ending)
+                entry = setup.desk.replies.end(call, ending)
+                if shown.is_looked_at():
+                    shown.describe_end(flow, entry, setup.cost(entry))
 
     def fail(self, flow: http.HTTPFlow) -> None:
         """A call came to no end: the client or the provider went away."""

@@ -8,7 +8,7 @@ from mitmproxy import connection, http
 
 from callerid.scopes import Scopes
 from callerid.stamp.stamper import Edit
-from callerid.turn import Client, HeaderList, Identity, Request
+from callerid.turn import Client, HeaderList, Request
 
 # In a flow's metadata:
 STAMPED = "callerid.stamped"  # the names of the headers that we set, for replays
@@ -114,13 +114,3 @@ def is_stream(response: http.Response) -> bool:
 def is_reverse(client: connection.Client) -> bool:
     """Whether a client's upstream is the operator's choice (reverse mode), not its own."""
     return "reverse" in str(getattr(client, "proxy_mode", ""))
-
-
-def describe(flow: http.HTTPFlow, identity: Identity | None) -> None:
-    """One line for the comment column of mitmweb, unless the user has written there."""
-    ours = flow.metadata.get("callerid.comment")
-    if identity is not None and (not flow.comment or flow.is_replay or flow.comment == ours):
-        flow.comment = flow.metadata["callerid.comment"] = (
-            f"{identity.kind} · {identity.agent_name} · {identity.session_id} · "
-            f"{identity.because} {identity.confidence:.2f}"
-        )

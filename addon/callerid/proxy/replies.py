@@ -117,8 +117,8 @@ class Replies:
                 # The client has its reply now; its next call may be here before the stream ends.
                 self._remember(call, reader.reply(call.status), State.OK, now)
 
-    def end(self, call: OpenCall, ending: Ending) -> None:
-        """Finish a call: read what came of its reply, remember it, record it."""
+    def end(self, call: OpenCall, ending: Ending) -> Entry:
+        """Finish a call: read what came of its reply, remember it, record it; as it is then."""
         self._closed(call)
         reply: Reply | None = None
         reader = call.reader
@@ -134,19 +134,19 @@ class Replies:
         if state is not State.BLOCKED:
             self._give_back(call, ending)
             self._spend(call, reply)
-        self.record(
-            msgspec.structs.replace(
-                call.entry,
-                timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
-                state=state,
-                status=ending.status,
-                reply=reply,
-                reply_bytes=ending.size,
-                error="" if state is State.OK else ending.error,
-                reply_body=tuple(reader.body) if reader and reader.body is not None else None,
-                kept_bytes=reader.size if reader and reader.body else 0,
-            )
+        entry = msgspec.structs.replace(
+            call.entry,
+            timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
+            state=state,
+            status=ending.status,
+            reply=reply,
+            reply_bytes=ending.size,
+            error="" if state is State.OK else ending.error,
+            reply_body=tuple(reader.body) if reader and reader.body is not None else None,
+            kept_bytes=reader.size if reader and reader.body else 0,
         )
+        self.record(entry)
+        return entry
 
     def _closed(self, call: OpenCall) -> None:
         if call.entry.identity is not None:

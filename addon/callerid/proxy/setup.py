@@ -14,7 +14,7 @@ from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
-from callerid.prices import Prices
+from callerid.prices import Prices, sale, used
 from callerid.proxy.admin import Admin
 from callerid.proxy.corrected import Corrected
 from callerid.proxy.desk import Desk
@@ -26,6 +26,7 @@ from callerid.stamp.stamper import Stamper
 from callerid.stamp.upstreams import Upstreams
 from callerid.traces.record import Recorder
 from callerid.traces.restore import restore, restored_bindings
+from callerid.traces.rows import Entry
 
 CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
 
@@ -47,6 +48,7 @@ class Setup:
         switchboard = Switchboard(configuration, new_id)
         dispatcher = _dispatcher(configuration, switchboard, prices)
         self.settings = settings
+        self._prices = Prices(configuration.prices)  # of those who look: asked in the loop
         self._recorder, digest_key = None, os.urandom(32)
         if settings.record.enabled:
             digest_key = restore(database, switchboard, guard, time.time())
@@ -73,6 +75,13 @@ class Setup:
         self.health.start()
         where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
         return f"traces in {where}; {pages}"
+
+    def cost(self, entry: Entry) -> float | None:
+        """What a call cost, as far as that can be said without waiting for the price lists."""
+        if entry.reply is None or not self._prices.is_loaded:
+            return None
+        sold = sale(entry.provider, entry.request, entry.call, entry.reply)
+        return self._prices.cost(sold, used(entry.call, entry.reply), entry.timing.started)
 
     def close(self) -> None:
         """Write all that is queued, and stop."""

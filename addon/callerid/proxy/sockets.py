@@ -9,7 +9,7 @@ from mitmproxy import ctx, http
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 
 from callerid.guard import Guard
-from callerid.proxy import flows
+from callerid.proxy import shown
 from callerid.proxy.desk import Desk, Taken
 from callerid.proxy.websocket import Socket
 from callerid.traces.rows import State
@@ -68,7 +68,7 @@ class Sockets:
         if not socket.send(taken, time.time()):
             message.drop()  # type: ignore[no-untyped-call]
             _answer(flow, socket)
-        flows.describe(flow, taken.turn.identity)
+        shown.describe(flow, taken.turn.identity)
 
     def end(self, flow: http.HTTPFlow) -> None:
         """A WebSocket closed; what was not answered by then is not answered."""

@@ -101,6 +101,13 @@ class StreamSettings(Strict, frozen=True):
     viewable_bytes: Count = 8 << 20
 
 
+class ViewSettings(Strict, frozen=True):
+    """What mitmweb and mitmproxy's console keep."""
+
+    keep_flows: Count = 2000
+    keep_bytes: Count = 256 << 20
+
+
 class ProxySettings(Strict, frozen=True):
     """What the proxy refuses."""
 
@@ -137,6 +144,7 @@ class Settings(Strict, frozen=True):
     rate_limiting: RateLimitingSettings = RateLimitingSettings()
     record: RecordSettings = RecordSettings()
     stream: StreamSettings = StreamSettings()
+    view: ViewSettings = ViewSettings()
     proxy: ProxySettings = ProxySettings()
     admin: AdminSettings = AdminSettings()
     tables: TableSettings = TableSettings()

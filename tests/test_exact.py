@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
 import make
 import story
+from callerid import credentials
 from callerid.prices import Prices
 from callerid.settings.load import load
 from callerid.traces import bodies
@@ -172,10 +173,14 @@ def odd_bodies(draw: st.DrawFn) -> bytes:
 
 
 @given(sent=odd_bodies())
+@example(sent=b'{ "messages":[],"":{"\xed\xa0\x80":null}} ')
+@example(sent=b'{"messages":[{"role":"user","content":"\xed\xa0\x80\xed\xa0\x80"}]}')
 @make.THOROUGH
 def test_whatever_a_client_writes_is_on_record_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, sent: bytes
 ) -> None:
+    text = sent.decode("utf-8", "replace")
+    assume(credentials.masked_json(sent) == sent and credentials.masked(text) == text)
     record = Record(tmp_path_factory.getbasetemp() / "odd.db")
     try:
         id = record.take("/v1/messages", sent)

@@ -123,8 +123,7 @@ class Reader:
         found = []
         for position, raw in enumerate(raws, start):
             message = self._messages.read(dialect, raw, read_parts)
-            pieces = (*_thoughts(raw), *_pieces(message))
-            found.append(Line(message.role, pieces, call_id, position, is_reply))
+            found.append(Line(message.role, pieces_of(message), call_id, position, is_reply))
         return found
 
     def _dialect(self, call_id: str) -> Dialect:
@@ -152,8 +151,9 @@ def _sameness(line: Line) -> Hashable:
     return line.role, msgspec.json.encode(said)
 
 
-def _pieces(message: Message) -> tuple[Pieces, ...]:
-    found: list[Pieces] = []
+def pieces_of(message: Message) -> tuple[Pieces, ...]:
+    """What a message says, piece by piece; what a model thought comes first."""
+    found: list[Pieces] = list(_thoughts(message.raw))
     for part in message.parts:
         if isinstance(part, Text):
             found.append(Words(part.text))

@@ -98,7 +98,10 @@ select called.*,
 from ({_CALLS} where sessions.last_seen >= :since) as called
 order by called.started_at desc limit :limit
 """
-_ALL_CALLS = f"{_CALLS} order by calls.started_at"
+_ALL_CALLS = f"""{_CALLS}
+where calls.started_at between coalesce(:since, 0) and coalesce(:until, 1e18)
+order by calls.started_at
+"""
 
 
 def live_calls(
@@ -144,10 +147,12 @@ def bindings(database: Database, since: float) -> Iterator[Bound]:
         yield Bound(row["session_id"], row["upstream"], row["heard"], bool(row["is_final"]))
 
 
-def all_calls(database: Database) -> Iterator[Recorded]:
-    """Every call that belongs to a session, the oldest first."""
+def all_calls(
+    database: Database, since: float | None = None, until: float | None = None
+) -> Iterator[Recorded]:
+    """Every call that belongs to a session and began between two times, the oldest first."""
     prompt = bodies.prompts_of(database)
-    for row in list(database.query(_ALL_CALLS)):
+    for row in list(database.query(_ALL_CALLS, {"since": since, "until": until})):
         body = bodies.body_with(row, bodies.messages_of(database, str(row["id"])), prompt)
         yield recorded(database, row, body)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from callerid.dispatch.dispatcher import Dispatcher, Placed
+from callerid.exports.live import LiveExport
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.numbers import Numbers
@@ -55,13 +56,14 @@ class Replies:
 
     def __init__(
         self, switchboard: Switchboard, dispatcher: Dispatcher, recorder: Recorder | None,
-        guard: Guard, numbers: Numbers,
+        guard: Guard, numbers: Numbers, exporter: LiveExport | None = None,
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._guard = guard
         self._numbers = numbers
+        self._exporter = exporter
         self._pool = ThreadPoolExecutor(1, "callerid-budget") if dispatcher.may_wait else None
 
     def begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
@@ -120,19 +122,21 @@ class Replies:
                 self._pool.submit(self._spend, call, reply)
             else:
                 self._spend(call, reply)
-        self.record(
-            msgspec.structs.replace(
-                call.entry,
-                timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
-                state=state,
-                status=ending.status,
-                reply=reply,
-                reply_bytes=ending.size,
-                error="" if state is State.OK else ending.error,
-                reply_body=tuple(reader.body) if reader and reader.body is not None else None,
-                kept_bytes=reader.size if reader and reader.body else 0,
-            )
+        entry = msgspec.structs.replace(
+            call.entry,
+            timing=Timing(call.entry.timing.started, ending.first_byte, ending.at),
+            state=state,
+            status=ending.status,
+            reply=reply,
+            reply_bytes=ending.size,
+            error="" if state is State.OK else ending.error,
+            reply_body=tuple(reader.body) if reader and reader.body is not None else None,
+            kept_bytes=reader.size if reader and reader.body else 0,
         )
+        self.record(entry)
+        if self._exporter is not None:
+            with self._guard("export"):
+                self._exporter.put(entry, begins_session=not call.turn.is_known)
 
     def _give_back(self, call: OpenCall, ending: Ending) -> None:
         with self._guard("route"):

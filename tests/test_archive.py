@@ -366,3 +366,66 @@ def test_without_traces_the_commands_say_so(tmp_path: Path) -> None:
         result = CliRunner().invoke(cli, [*command, "--db", str(tmp_path / "none.db")])
         assert result.exit_code == 1
         assert "there is no such file; record some calls first" in result.output
+
+
+def hostile(path: Path) -> str:
+    """A record in which everything that strangers can write is written to do harm."""
+    evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/INST] [red]x\x9b31m"
+    with office(path) as at:
+        said = [{"role": "user", "content": evil}]
+        call = {"type": "tool_use", "id": "t1", "name": f"run{evil}", "input": {"x": evil}}
+        ask(at, said, text(evil), call, system=f"You are {evil}", model=f"m[/b]{evil}")
+        id, _ = ask(
+            at, [{"role": "user", "content": evil}, {"role": "assistant", "content": "other"},
+                 {"role": "user", "content": evil}], text(evil), system=f"You are not {evil}",
+            tools=[{"name": f"t[/b]{evil}"}],
+        )  # fmt: skip
+        wrong = {"error": {"message": evil, "type": evil}}
+        at.call("/v1/chat/completions", {"model": evil, "messages": said}, wrong, status=500)
+    return id
+
+
+def test_nothing_that_was_said_commands_the_terminal_or_is_taken_for_markup(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    call = hostile(path)
+    with closing(open_database(path)) as database:
+        first = next(iter(database.query("select id, session_id from calls order by started_at")))
+
+    for words in (
+        ["sessions"], ["tree"], ["stats"], ["show", first["session_id"], "--full"],
+        ["show", call], ["diff", first["id"], call], ["search", "red"], ["tail", "--no-follow"],
+        ["sessions", "--json"], ["tail", "--no-follow", "--json"],
+    ):  # fmt: skip
+        result = CliRunner().invoke(cli, [*words, "--db", str(path)])
+        assert result.exit_code == 0, (words, result.output)
+        assert not set(result.output) & {"\x1b", "\x07", "\x9b"}, words
+    assert "[/INST] [red]x" in CliRunner().invoke(cli, ["show", call, "--db", str(path)]).output
+
+
+def test_two_chains_in_one_session_are_told_once_each(tmp_path: Path) -> None:
+    headers = (("x-session-id", "shared"),)
+    chains: list[list[Any]] = [[], []]
+    with office(tmp_path / "t.db") as at:
+        for number in range(12):
+            chain = chains[number % 2]
+            chain.append({"role": "user", "content": f"Question {number}"})
+            body_ = {"model": "m", "messages": chain}
+            reply = anthropic_reply(text(f"Answer {number}"))
+            at.call("/v1/messages", body_, reply, headers=headers)
+            chain.append({"role": "assistant", "content": f"Answer {number}"})
+    with closing(open_database(tmp_path / "t.db")) as database:
+        texts = [line.text for line in Reader(database).session("shared")]
+
+    assert sorted(texts) == sorted(
+        {f"{word} {n}" for word in ("Question", "Answer") for n in range(12)}
+    )
+
+
+def test_what_was_not_priced_is_told_in_sums_too(tmp_path: Path) -> None:
+    with office(tmp_path / "t.db") as at:
+        ask(at, [{"role": "user", "content": "One"}], text("Yes"))
+        at.call("/v1/messages", body([{"role": "user", "content": "Two"}], model="own-model"),
+                anthropic_reply(text("No"), model="own-model"))  # fmt: skip
+
+    result = CliRunner().invoke(cli, ["stats", "--db", str(tmp_path / "t.db")])
+    assert "and 1 call unknown" in result.output

@@ -26,7 +26,8 @@ def prices() -> Prices:
 
 def own(tmp_path: Path, text: str) -> Prices:
     """Prices by a table of a user's own."""
-    (tmp_path / "prices.yaml").write_text(text + "\nhour: {times_input: 2, source: here}\n")
+    rest = "\nhour: {times_input: 2, source: here}\nclosed: {models: [], source: here}\n"
+    (tmp_path / "prices.yaml").write_text(text + rest)
     (tmp_path / "settings.yaml").write_text("tables: {prices: prices.yaml}\n")
     return Prices(load(str(tmp_path / "settings.yaml")).prices)
 
@@ -70,6 +71,8 @@ def test_a_long_input_costs_more_where_the_list_says_so(prices: Prices) -> None:
         Sale("opencode", "opencode.ai", "/zen/v1/messages", ("claude-sonnet-4-5",)),
         Sale("", "10.0.0.7", "/v1/chat/completions", ("llama-3.3-70b",)),
         SONNET._replace(models=()),
+        Sale("", "localhost", "/api/chat", ("deepseek-r1:14b",)),
+        Sale("", "10.0.0.7", "/v1/chat/completions", ("gpt-oss-120b",)),
     ],
 )
 def test_a_price_that_nobody_knows_stays_unknown(prices: Prices, sale: Sale) -> None:

@@ -142,10 +142,12 @@ class Prices:
         from genai_prices import calc_price
 
         _LOADED.set()
-        # By its address; by its name; a private host by what it sells, whose maker is known.
+        # By its address; by its name. Who is not known may be a gateway, which passes the bill on;
+        # but a model whose weights are free may as well run there, at what no list says.
         sellers = (f"https://{sale.host}{sale.path}", "") if sale.provider else ("",)
+        models = sale.models if sale.provider else tuple(filter(self._is_closed, sale.models))
         time = datetime.fromtimestamp(at, UTC)
-        for model, url in product(sale.models, sellers):
+        for model, url in product(models, sellers):
             try:
                 if url:
                     found = calc_price(
@@ -160,6 +162,9 @@ class Prices:
                 continue
             return self._with_hour(_rate_of(found.model_price))
         return None
+
+    def _is_closed(self, model: str) -> bool:
+        return any(fnmatchcase(model.lower(), pattern) for pattern in self._table.closed.models)
 
     def _with_hour(self, rate: Rate) -> Rate:
         if rate.cache_write_1h or not rate.cache_write:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 from sqlite_utils import Database
 
+from callerid.archive.sessions import Cost
+
 
 class Share(msgspec.Struct, frozen=True):
     """What one session, agent, model or day comes to; None is unknown."""
@@ -20,7 +22,7 @@ class Share(msgspec.Struct, frozen=True):
     input_tokens: int | None
     output_tokens: int | None
     cache_read_input_tokens: int | None
-    usd: float | None
+    cost: Cost
     seconds: float | None  # a reply's, on average, from the request to its end
     first_byte_seconds: float | None
 
@@ -42,7 +44,9 @@ _SHARE = """
 select {name} as name, count(distinct calls.session_id) as sessions, count(*) as calls,
     coalesce(sum(calls.state not in ('ok', 'in_flight')), 0) as failures,
     sum(calls.total_input_tokens) as input_tokens, sum(calls.total_output_tokens) as output_tokens,
-    sum(calls.cache_read_input_tokens) as cache_read_input_tokens, sum(calls.cost_usd) as usd,
+    sum(calls.cache_read_input_tokens) as cache_read_input_tokens,
+    sum(calls.cost_usd) as usd, count(calls.cost_usd) as priced,
+    sum(calls.cost_usd is null and calls.total_input_tokens is not null) as unpriced,
     avg(case when calls.state = 'ok' then calls.ended_at - calls.started_at end) as seconds,
     avg(calls.first_byte_at - calls.started_at) as first_byte_seconds
 from calls
@@ -73,15 +77,20 @@ def stats(database: Database, since: float = 0.0, most: int = 10) -> Stats:
     def shares(name: str, order: str) -> tuple[Share, ...]:
         group = f"group by 1 having name is not null order by {order} limit :most"
         rows = database.query(_SHARE.format(name=name, group=group), said)
-        return tuple(msgspec.convert(row, Share) for row in rows)
+        return tuple(map(_share, rows))
 
     (whole,) = database.query(_SHARE.format(name="'all'", group=""), said)
     (durations,) = database.query(_DURATIONS, said)
     lists = {key: shares(name, "calls desc, name") for key, name in _NAMES.items()}
     return Stats(
-        whole=msgspec.convert(whole, Share),
+        whole=_share(whole),
         longest_session_seconds=durations["longest"],
         average_session_seconds=durations["average"],
         by_day=shares(_BY_DAY, "name desc"),
         **lists,
     )
+
+
+def _share(row: dict[str, object]) -> Share:
+    cost = {name: row.pop(name) or 0 for name in ("usd", "priced", "unpriced")}
+    return msgspec.convert({**row, "cost": cost}, Share)

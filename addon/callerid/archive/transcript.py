@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from difflib import SequenceMatcher
 
@@ -13,6 +14,8 @@ from callerid.traces import bodies
 from callerid.turn import Dialect, Message, Reference, Role, Text, ToolCall, ToolResult
 from callerid.wire import canonical, dialects, wirejson
 from callerid.wire.messages import MessageReader
+
+CHAINS = 64  # calls that others may go on from, where several chains are in one session
 
 
 class Piece(msgspec.Struct, frozen=True, tag_field="type"):
@@ -94,21 +97,26 @@ class Reader:
         a client changed, or a summary, is new.
         """
         said: list[Line] = []
-        before: list[Hashable] = []
-        previous = ""
+        known: OrderedDict[str, list[Hashable]] = OrderedDict()  # what was said up to a call
         for row in self._database.query(_CALLS, [session_id]):
-            lines, start = self._added(row, previous)
+            base = str(row["base_call_id"])
+            lines, start = self._added(row, is_whole=base not in known)
             names = [_sameness(line) for line in lines]
-            new = _new(before[start:], names) if previous else range(len(lines))
+            before = known[base] if base in known else _likest(known.values(), names)
+            new = _new(before[start:], names) if known else range(len(lines))
             said += [lines[at] for at in new]
-            before = before[:start] + names
-            previous = str(row["id"])
+            known[str(row["id"])] = before[:start] + names
+            if len(known) > CHAINS:
+                known.popitem(last=False)
         return said
 
-    def _added(self, row: dict[str, object], previous: str) -> tuple[list[Line], int]:
-        """The messages of a call after those that it shares with the one before, and how many."""
+    def _added(self, row: dict[str, object], *, is_whole: bool) -> tuple[list[Line], int]:
+        """The messages of a call after those of the one that it builds on, and how many those are.
+
+        All of them, where that is not known.
+        """
         call_id, dialect = str(row["id"]), Dialect(str(row["dialect"]))
-        if not previous or row["base_call_id"] != previous:
+        if is_whole:
             return self.call(call_id), 0
         start = int(str(row["base_length"]))
         own = bodies.own_messages_of(self._database, call_id)
@@ -143,6 +151,16 @@ _CALLS = """
 select id, dialect, base_call_id, base_length from calls
 where session_id = ? and kind = 'main' and state != 'blocked' order by started_at, id
 """
+
+
+def _likest(chains: Iterable[list[Hashable]], names: list[Hashable]) -> list[Hashable]:
+    """The chain that begins most as some names do; of several the newest."""
+
+    def shared(chain: list[Hashable]) -> int:
+        pairs = enumerate(zip(chain, names, strict=False))
+        return next((at for at, (a, b) in pairs if a != b), min(len(chain), len(names)))
+
+    return max(reversed(list(chains)), key=shared, default=[])
 
 
 def _new(before: list[Hashable], names: list[Hashable]) -> list[int]:

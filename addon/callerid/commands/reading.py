@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlite_utils import Database
 
 from callerid import files
@@ -20,6 +22,10 @@ from callerid.archive.sessions import STATUSES, BadTime, Filter, NotFound, momen
 from callerid.traces.database import BadDatabase, open_database
 
 UNBROKEN = 10_000  # columns: where nobody looks at a window, one line stays one line
+
+# All control characters but tabs and ends of lines; those below 32 have pictures in Unicode.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SIGNS = {chr(code): chr(0x2400 + code) for code in range(32)} | {"\x7f": "␡"}
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -51,20 +57,28 @@ since_option = click.option(
 )  # fmt: skip
 
 
-def filter_options(command: Command) -> Command:
-    """The options that make a Filter: see `chosen`."""
+def who_options(command: Command) -> Command:
+    """The options that say whose sessions are meant, and when they were heard of."""
     for option in (
         click.option("--agent", default="", metavar="NAME", help="A part of the agent's name."),
         click.option("--client", default="", metavar="NAME", help="A part of the client's name."),
+        since_option,
+    ):
+        command = option(command)
+    return command
+
+
+def filter_options(command: Command) -> Command:
+    """The options that make a Filter: see `chosen`."""
+    for option in (
         click.option("--model", default="", metavar="NAME", help="A part of the model's name."),
         click.option("--status", type=click.Choice(STATUSES), default=None,
                      help="How the sessions stand."),
         click.option("--cost", type=float, default=None, metavar="USD",
                      help="Only what cost so much or more."),
-        since_option,
     ):  # fmt: skip
         command = option(command)
-    return command
+    return who_options(command)
 
 
 def chosen(**options: object) -> Filter:
@@ -97,14 +111,19 @@ def opened(db: Path | None) -> Iterator[Database]:
         database.conn.close()
 
 
-def print_json(value: object) -> None:
-    """A value as JSON, to be read by people and by jq; a list of structs is a list of objects."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+def print_json(value: object, *, indent: int = 2) -> None:
+    """A value as JSON, to be read by people and by jq; a list of structs is a list of objects.
+
+    An `indent` below 0 is one line.
+    """
+    written = msgspec.json.format(msgspec.json.encode(value), indent=indent).decode()
+    # Of control characters, JSON lets these pass.
+    click.echo(re.sub("[\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", written))
 
 
 def console() -> Console:
     """Where tables go; where nobody looks at a window, lines are not broken."""
-    made = Console(highlight=False)
+    made = Console(highlight=False, markup=False)
     if not made.is_terminal:
         made.width = UNBROKEN
     return made
@@ -117,6 +136,16 @@ def table(*columns: str) -> Table:
         right = column.startswith(">")
         made.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=right)
     return made
+
+
+def shown(text: str) -> str:
+    """A text that strangers wrote, with what would command a terminal as signs that are seen."""
+    return _CONTROL.sub(lambda found: _SIGNS.get(found[0], "�"), text)
+
+
+def cell(text: str) -> Text:
+    """A cell of a table: what stands in it is no markup, and commands nothing."""
+    return Text(shown(text))
 
 
 def ago(at: float, now: float) -> str:

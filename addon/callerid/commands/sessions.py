@@ -38,9 +38,9 @@ def sessions(limit: int, as_json: bool, db: Path | None, **options: object) -> N
         client = "" if each.client == each.agent else each.client
         status = each.status if each.status != "failed" else f"{each.failures} failed"
         table.add_row(
-            each.id, each.agent, client, str(each.calls),
+            reading.cell(each.id), reading.cell(each.agent), reading.cell(client), str(each.calls),
             reading.tokens(each.input_tokens, each.output_tokens), str(each.cost),
-            reading.ago(each.last_seen, now), status, each.title,
+            reading.ago(each.last_seen, now), status, reading.cell(each.title),
         )  # fmt: skip
     reading.console().print(table if found else "no session fits")
 
@@ -105,9 +105,10 @@ def stats(since: float | None, limit: int, as_json: bool, db: Path | None) -> No
         )  # fmt: skip
         for share in shares:
             table.add_row(
-                share.name, f"{share.sessions:,}", f"{share.calls:,}", f"{share.failures:,}",
+                reading.cell(share.name), f"{share.sessions:,}", f"{share.calls:,}",
+                f"{share.failures:,}",
                 reading.tokens(share.input_tokens, share.output_tokens), _cached(share),
-                reading.dollars(share.usd), reading.duration(share.seconds),
+                str(share.cost), reading.duration(share.seconds),
                 reading.duration(share.first_byte_seconds),
             )  # fmt: skip
         console.print()
@@ -119,7 +120,7 @@ def _whole(found: Stats) -> str:
     return (
         f"{whole.calls:,} calls ({whole.failures:,} failed) in {whole.sessions:,} sessions, "
         f"{reading.tokens(whole.input_tokens, whole.output_tokens)} tokens, "
-        f"{reading.dollars(whole.usd) or 'cost unknown'}\n"
+        f"{whole.cost}\n"
         f"a session takes {_took(found.average_session_seconds)} on average, "
         f"{_took(found.longest_session_seconds)} at most; "
         f"a reply {_took(whole.seconds)}, its first byte {_took(whole.first_byte_seconds)}"

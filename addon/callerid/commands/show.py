@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -17,6 +18,7 @@ from sqlite_utils import Database
 from callerid.archive import sessions as archive
 from callerid.archive.compare import Comparison, Differing, compare
 from callerid.archive.search import search as find
+from callerid.archive.sessions import Filter
 from callerid.archive.transcript import (
     Answered,
     Asked,
@@ -77,18 +79,19 @@ def print_lines(console: Console, lines: Iterable[Line], *, full: bool = False) 
 
 def _piece(piece: Pieces, *, full: bool) -> tuple[Padding | Text, ...]:
     if isinstance(piece, Words):
-        return (Text(piece.text),)
+        return (Text(reading.shown(piece.text)),)
     if isinstance(piece, Asked):
         words = f"▸ {piece.name} {shown_arguments(piece.arguments)}"
-        return (Text(words if full else _cut(words), style="cyan"),)
+        return (Text(reading.shown(words if full else _cut(words)), style="cyan"),)
     if isinstance(piece, Answered):
         return (Text(_folded(f"← {piece.text}", full=full), style="dim"),)
     if isinstance(piece, Thought):
         return (Text(_folded(f"(thinks) {piece.text}", full=full), style="dim italic"),)
-    return (Text(f"[{piece.kind}]", style="dim"),)
+    return (Text(reading.shown(f"[{piece.kind}]"), style="dim"),)
 
 
 def _folded(text: str, *, full: bool) -> str:
+    text = reading.shown(text)
     lines = text.splitlines()
     if full or len(lines) <= FOLDED_LINES + 1:
         return text if full else _cut(text)
@@ -102,16 +105,16 @@ def _cut(text: str) -> str:
 
 @click.command()
 @click.argument("words", nargs=-1, required=True)
-@reading.filter_options
+@reading.who_options
 @click.option("--limit", default=20, metavar="N", help="So many at most (default: 20).")
 @reading.json_option
 @reading.db_option
 def search(
-    words: tuple[str, ...], limit: int, as_json: bool, db: Path | None, **options: object
+    words: tuple[str, ...], limit: int, as_json: bool, db: Path | None, **options: Any
 ) -> None:
     """Look for words in everything that was said; all of them, "in quotes" as a phrase."""
     with reading.opened(db) as database:
-        found = list(find(database, " ".join(words), reading.chosen(**options), limit, _MARK))
+        found = list(find(database, " ".join(words), Filter(**options), limit, _MARK))
     if as_json:
         reading.print_json(found)
         return
@@ -119,11 +122,12 @@ def search(
     for hit in found:
         console.print(
             Text.assemble(
-                (hit.session_id, "bold"), f" · {hit.agent} · {hit.role} · ",
+                (reading.shown(hit.session_id), "bold"),
+                reading.shown(f" · {hit.agent} · {hit.role} · "),
                 (f"{hit.call_id} · {reading.ago(hit.started_at, now)}", "dim"),
             )
         )  # fmt: skip
-        pieces = " ".join(hit.snippet.split()).split(_MARK)
+        pieces = map(reading.shown, " ".join(hit.snippet.split()).split(_MARK))
         styled = [(piece, "bold yellow" if at % 2 else "") for at, piece in enumerate(pieces)]
         console.print(Text.assemble("  ", *styled), soft_wrap=True)
     if not found:
@@ -170,21 +174,24 @@ def _before(database: Database, call_id: str) -> str:
 
 def _print_comparison(console: Console, found: Comparison) -> None:
     console.print(Text(f"{found.first} → {found.second}", style="bold"))
-    console.print(found.why)
+    console.print(reading.shown(found.why))
     for title, changes in (("settings", found.settings), ("tools", found.tools)):
         if changes:
-            console.print(f"{title}: {_differing(changes)}")
+            console.print(reading.shown(f"{title}: {_differing(changes)}"))
     if found.tools_reordered:
         console.print("tools: in another order")
     for line in found.system:
         style = {"+": "green", "-": "red"}.get(line[:1], "dim")
-        console.print(Text(f"  {line}", style=style), soft_wrap=True)
+        console.print(Text(reading.shown(f"  {line}"), style=style), soft_wrap=True)
     before, after = found.messages
     console.print(f"messages: {before} → {after}, the first {found.same_messages} the same")
     for sign, style, message in (("-", "red", found.left), ("+", "green", found.right)):
         if message is not None and found.same_messages < before:
             words = _cut(" ".join(message.text.split()))
-            console.print(Text(f"  {sign} {message.role}: {words}", style=style), soft_wrap=True)
+            console.print(
+                Text(reading.shown(f"  {sign} {message.role}: {words}"), style=style),
+                soft_wrap=True,
+            )
 
 
 def _differing(changes: Differing) -> str:

@@ -63,7 +63,7 @@ def tail(lines: int, agent: str, no_follow: bool, as_json: bool, db: Path | None
             if agent.lower() not in (seen.agent or "").lower():
                 continue
             if as_json:
-                click.echo(msgspec.json.encode(seen).decode())
+                reading.print_json(seen, indent=-1)
             else:
                 console.print(_line(seen), soft_wrap=True)
 
@@ -102,9 +102,11 @@ def _line(seen: Seen) -> Text:
     style = {"ok": "", "in_flight": "dim"}.get(seen.state, "red")
     trouble = "" if seen.state in ("ok", "in_flight") else f" {seen.state} {seen.status or ''}"
     return Text.assemble(
-        (at, "dim"), " ", (seen.session_id or "no session", "bold"), f" {seen.agent or ''}",
-        (f" {seen.kind}" if seen.kind != "main" else "", "cyan"), f" {seen.model or ''}",
+        (at, "dim"), " ", (reading.shown(seen.session_id or "no session"), "bold"),
+        reading.shown(f" {seen.agent or ''}"),
+        (f" {seen.kind}" if seen.kind != "main" else "", "cyan"),
+        reading.shown(f" {seen.model or ''}"),
         f" {used} {reading.dollars(seen.cost_usd)} {reading.duration(took)}",
-        (f"{trouble} {seen.error_message or ''}".rstrip(), style),
+        (reading.shown(f"{trouble} {seen.error_message or ''}".rstrip()), style),
         (f" · {seen.because or ''} {seen.confidence or 0:.2f} · {seen.id}", "dim"),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from callerid.archive.sessions import Cost, SessionFacts, costs_with_children, parents_first
-from callerid.commands.reading import duration, tokens
+from callerid.commands.reading import duration, shown, tokens
 
 
 def draw(sessions: Iterable[SessionFacts]) -> Tree:
@@ -30,18 +30,19 @@ def draw(sessions: Iterable[SessionFacts]) -> Tree:
 
 
 def _label(session: SessionFacts, whole: Cost) -> Text:
-    label = Text(session.id, style="bold")
+    label = Text(shown(session.id), style="bold")
     relation = f" · {session.relation}" if session.relation else ""
     failures = f", {session.failures} failed" if session.failures else ""
-    label.append(f" · {session.agent or session.client}{relation}", style="cyan")
+    label.append(shown(f" · {session.agent or session.client}{relation}"), style="cyan")
     calls = _counted(session.calls, "call")
     cost = str(session.cost) + (f" ({whole} with its own)" if whole != session.cost else "")
     used = tokens(session.input_tokens, session.output_tokens)
     label.append(
-        f" · {calls}{failures} · {', '.join(session.models)} · {used} tokens · {cost}"
+        f" · {calls}{failures} · {shown(', '.join(session.models))} · {used} tokens · {cost}"
         f" · {duration(session.seconds)}\n"
     )
-    label.append(f"{session.because} {session.confidence:.2f}: {session.evidence}", style="dim")
+    evidence = shown(session.evidence)
+    label.append(f"{session.because} {session.confidence:.2f}: {evidence}", style="dim")
     return label
 
 

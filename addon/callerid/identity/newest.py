@@ -13,7 +13,9 @@ from callerid.identity import sketch
 from callerid.identity.index import Index
 from callerid.identity.session import Session
 
-MOST_WAITING = 32  # replies not yet sketched: together some milliseconds
+# Not yet sketched: so many replies, and only short ones. Together they take some milliseconds.
+MOST_WAITING = 16
+MOST_CHARACTERS = 4000  # of a reply and of what it may repeat
 
 
 class NewestReplies(Index[int, Session]):
@@ -26,6 +28,9 @@ class NewestReplies(Index[int, Session]):
     def keep(self, session: Session, text: str, besides: str) -> None:
         """Let a session be found by a reply, but not by words in it that stand in another text."""
         self.forget(session)
+        if len(text) + len(besides) > MOST_CHARACTERS:
+            self._sketch(session, text, besides)
+            return
         self._waiting[session.id] = session, text, besides
         if len(self._waiting) > MOST_WAITING:
             self._sketch(*self._waiting.popitem(last=False)[1])

@@ -130,7 +130,8 @@ class Replies:
                 if reader.broken_events:
                     self._guard.note("broken_events", "a stream held events that are no JSON")
         state = _state(ending, reply)
-        self._numbers.ended(state, reply.usage if reply else Usage())
+        with self._guard("numbers"):
+            self._numbers.ended(state, reply.usage if reply else Usage())
         if not call.is_remembered:
             self._remember(call, reply, state, ending.at)
         if state is not State.BLOCKED:
@@ -157,7 +158,7 @@ class Replies:
         if call.entry.identity is not None:
             id = call.entry.identity.session_id
             self._under_way[id] -= 1
-            if not self._under_way[id]:
+            if self._under_way[id] <= 0:  # below: it was opened under other settings
                 del self._under_way[id]
 
     def _give_back(self, call: OpenCall, ending: Ending) -> None:

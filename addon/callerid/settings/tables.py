@@ -192,10 +192,18 @@ class HourRow(Strict, frozen=True):
     source: str
 
 
+class ClosedRow(Strict, frozen=True):
+    """Models (shell patterns) that only their maker and his licensees run."""
+
+    models: tuple[str, ...]
+    source: str
+
+
 class PriceTable(Strict, frozen=True):
     """config/prices.yaml."""
 
     hour: HourRow
+    closed: ClosedRow
     stated: tuple[StatedRow, ...] = ()
     models: tuple[PriceRow, ...] = ()
 

@@ -28,6 +28,9 @@ class NotJSON(ValueError):
     """The bytes are not JSON of the expected shape."""
 
 
+MOST = 1 << 63  # of anything: SQLite has no larger numbers
+
+
 def decode(raw: bytes) -> object:
     """Read one JSON value; lone surrogates, which msgspec refuses, are read by the stdlib."""
     try:
@@ -123,7 +126,8 @@ def string(value: object) -> str:
 
 def count(value: object) -> int | None:
     """The value if it is a whole number of something, else None (unknown)."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
+    return value if is_count else None  # type: ignore[return-value]
 
 
 def at(value: object, *path: str) -> object:

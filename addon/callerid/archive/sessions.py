@@ -92,6 +92,7 @@ class Filter(NamedTuple):
     client: str = ""
     model: str = ""
     root: str = ""
+    session: str = ""
     since: float | None = None
     status: str = ""
     usd: float | None = None
@@ -130,6 +131,7 @@ _WHERE = {
     "agent": "coalesce(agents.name, '') like :agent",
     "client": "coalesce(sessions.client_name, '') like :client",
     "root": "sessions.root_session_id = :root",
+    "session": "sessions.id = :session",
     "since": "sessions.last_seen >= :since",
 }
 _HAVING = {

@@ -134,7 +134,7 @@ def lines_of(
 ) -> list[Line]:
     """Messages as lines of a transcript."""
     return [
-        Line(message.role, (*_thoughts(message.raw), *_pieces(message)), call_id, at, is_reply)
+        Line(message.role, pieces_of(message), call_id, at, is_reply)
         for at, message in enumerate(messages, start)
     ]
 
@@ -158,8 +158,9 @@ def _sameness(line: Line) -> Hashable:
     return line.role, msgspec.json.encode(said)
 
 
-def _pieces(message: Message) -> tuple[Pieces, ...]:
-    found: list[Pieces] = []
+def pieces_of(message: Message) -> tuple[Pieces, ...]:
+    """What a message says, piece by piece; what a model thought comes first."""
+    found: list[Pieces] = list(_thoughts(message.raw))
     for part in message.parts:
         if isinstance(part, Text):
             found.append(Words(part.text))

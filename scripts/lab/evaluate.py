@@ -21,7 +21,7 @@ from rich.table import Table
 
 from callerid.commands.identify_command import answer
 from callerid.recordings import calls
-from callerid.recordings.calls import RecordedCall
+from callerid.recordings.recorded import RecordedCall
 from callerid.recordings.reidentify import Identified, reidentify
 from callerid.settings.load import load
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -10,7 +11,7 @@ from sqlite_utils import Database
 
 from callerid.archive.sessions import EVERYTHING, Filter, sessions
 from callerid.traces import bodies
-from callerid.turn import Call, Dialect, Message
+from callerid.turn import Call, Dialect, Kind, Message, Role
 from callerid.wire import canonical, dialects, wirejson
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import parse_call
@@ -124,6 +125,10 @@ where (:sessions is null or calls.session_id in (select value from json_each(:se
 """
 _ORDER = "order by calls.started_at, calls.id"
 _BEFORE = f"{_SELECT} where calls.session_id in (?, ?) and calls.response_id = ? {_ORDER}"
+_NEWEST = """
+select id from calls where session_id = :session and (:call = '' or id = :call)
+order by kind = :main desc, state = 'ok' desc, started_at desc, id desc limit 1
+"""
 
 
 def calls(database: Database, which: Filter = EVERYTHING) -> Iterator[CallFacts]:
@@ -152,6 +157,16 @@ def call(database: Database, call_id: str) -> CallFacts | None:
     """One call; None where it is not on record."""
     found = database.query(f"{_SELECT} where calls.id = ?", [call_id])
     return next(map(_facts, found), None)
+
+
+def newest(database: Database, session_id: str, call_id: str = "") -> CallFacts | None:
+    """The newest call of a session, main ones and answered ones before others; None for none.
+
+    Where a call is named it is that one, if it is of the session.
+    """
+    place = {"session": session_id, "call": call_id, "main": Kind.MAIN}
+    row = database.execute(_NEWEST, place).fetchone()
+    return call(database, row[0]) if row else None
 
 
 def _facts(row: dict[str, object]) -> CallFacts:
@@ -198,6 +213,15 @@ def history(
         said[:0] = [*_asked(earlier), *earlier.reply]
         now = earlier
     return said, last
+
+
+def parted(said: list[Message], last: Spoken) -> tuple[str, list[Message]]:
+    """A history as the words of its system prompt, wherever that stands, and what comes after."""
+    before = list(takewhile(lambda message: message.role is Role.SYSTEM, said))
+    leading = "\n".join(message.text for message in before if message.text)
+    own = last.call.system if last.call else ""
+    system = own if leading in own else "\n".join(filter(None, (own, leading)))
+    return system, said[len(before) :]
 
 
 def _asked(spoken: Spoken) -> tuple[Message, ...]:

@@ -142,13 +142,14 @@ def _call(database: Database, row: Mapping[str, object]) -> Call:
 
 def _tools(call: Call) -> dict[str, bytes]:
     """The tools by name, each as JSON that does not depend on how it was written."""
+    return {name: wirejson.encode_sorted(tool) for name, tool in declared(call)}
+
+
+def declared(call: Call) -> list[tuple[str, object]]:
+    """The tools of a call by name, as its dialect writes them."""
     tools = wirejson.decode(call.tools_raw) if call.tools_raw else []
     tools = tools.get("tools", tools) if isinstance(tools, dict) else tools
-    found: dict[str, bytes] = {}
-    for tool in wirejson.sequence(tools):
-        for name, value in _declared(tool):
-            found[name] = wirejson.encode_sorted(value)
-    return found
+    return [found for tool in wirejson.sequence(tools) for found in _declared(tool)]
 
 
 def _declared(tool: object) -> list[tuple[str, object]]:

@@ -14,7 +14,16 @@ from rich.console import Console
 
 from callerid import __version__, files
 from callerid.archive.sessions import Filter, sessions
-from callerid.commands import correct, identify_command, launch, reading, show, tail
+from callerid.commands import (
+    correct,
+    export,
+    identify_command,
+    importing,
+    launch,
+    reading,
+    show,
+    tail,
+)
 from callerid.commands import sessions as session_commands
 from callerid.commands.doctor import doctor
 from callerid.commands.tree import draw
@@ -131,6 +140,7 @@ cli.add_command(identify_command.explain)
 for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
     show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
+    export.export, importing.import_,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from callerid import files
 from callerid.identity.explain import Rung
 from callerid.recordings import calls
-from callerid.recordings.calls import RecordedCall
+from callerid.recordings.recorded import BadLine, RecordedCall
 from callerid.recordings.reidentify import Identified, changes, reidentify
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration, load
@@ -44,11 +44,11 @@ def identify(
     it shows what would change.
     """
     console = Console(stderr=True)
-    configuration = _configuration(config)
+    configuration = configuration_of(config)
     try:
-        found, broken = _read(source, console)
+        found, broken = read_recording(source, console)
         earlier = _sessions(old) if old else {}
-    except (BadDatabase, calls.BadLine, OSError, EOFError) as error:
+    except (BadDatabase, BadLine, OSError, EOFError) as error:
         raise click.ClickException(f"{source}: {error}") from None
     if not found:
         console.print(f"{source}: there is no call in it", soft_wrap=True)
@@ -72,14 +72,19 @@ def identify(
     sys.exit(1 if broken else 0)
 
 
-def _configuration(path: str) -> Configuration:
+def configuration_of(path: str) -> Configuration:
+    """The settings of a file; what is wrong with them is said in a line."""
     try:
         return load(path)
     except BadSetting as error:
         raise click.ClickException(str(error)) from None
 
 
-def _read(source: Path, console: Console) -> tuple[list[RecordedCall], int]:
+def read_recording(source: Path, console: Console) -> tuple[list[RecordedCall], int]:
+    """The calls in a file, and how many of its lines hold none that can be read, each said.
+
+    Raises BadDatabase, BadLine, OSError, EOFError.
+    """
     from callerid.recordings.flowfile import read_flows
 
     found: list[RecordedCall] = []
@@ -172,10 +177,10 @@ def explain(call_id: str, db: Path | None, config: str) -> None:
     source = db or files.traces()
     if not source.exists():
         raise click.ClickException(f"{source}: there is no such file")
-    configuration = _configuration(config)
+    configuration = configuration_of(config)
     try:
-        found, _ = _read(source, Console(stderr=True))
-    except (BadDatabase, calls.BadLine, OSError) as error:
+        found, _ = read_recording(source, Console(stderr=True))
+    except (BadDatabase, BadLine, OSError) as error:
         raise click.ClickException(f"{source}: {error}") from None
     id = _meant(call_id, found, source)
     identified: list[Identified] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import dropwhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,13 +15,6 @@ from callerid.archive.sessions import Cost, Filter, NotFound, SessionFacts, mome
 from callerid.door.message import Message
 from callerid.door.session import Content, Session, Usage
 from callerid.traces.database import open_database
-from callerid.turn import Kind, Role
-
-_NEWEST = """
-select id from calls
-where session_id = ? and (? = '' or id = ?)
-order by kind = ? desc, state = 'ok' desc, started_at desc, id desc limit 1
-"""
 
 
 class Traces:
@@ -100,15 +92,13 @@ class Traces:
 
         Where no call is named it is the newest of its main calls that was answered.
         """
-        place = [session_id, call_id, call_id, Kind.MAIN]
-        row = self._database.execute(_NEWEST, place).fetchone()
-        facts = archive_calls.call(self._database, row[0]) if row else None
+        facts = archive_calls.newest(self._database, session_id, call_id)
         if facts is None:
             raise NotFound(f"session {session_id!r} has no call {call_id!r}".replace(" ''", ""))
         said, last = archive_calls.history(self._database, facts, self._reader)
-        rest = dropwhile(lambda message: message.role is Role.SYSTEM, said)
+        system, rest = archive_calls.parted(said, last)
         return Content(
-            last.call.system if last.call else "",
+            system,
             tuple(Message.recorded(message, facts.dialect) for message in rest),
             facts.model,
             facts.provider_name or "",

@@ -6,18 +6,21 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple
-from urllib.parse import urlsplit
+from typing import IO
 
-import msgspec
-
-from callerid.scopes import Scopes
-from callerid.settings.load import load
-from callerid.traces.database import Recorded, all_calls, open_database
-from callerid.turn import Client, HeaderList, Request
+from callerid.recordings import sessionfile
+from callerid.recordings.exported import from_har, from_our_line
+from callerid.recordings.recorded import (
+    BadLine,
+    Line,
+    RecordedCall,
+    encoded,
+    headers_of,
+    request,
+)
+from callerid.traces.database import all_calls, open_database
 from callerid.wire import wirejson
 
 # Of what is recorded by dialect alone, the path that the dialect is recognised by.
@@ -33,37 +36,7 @@ _PATHS = {
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
 }
-_PAIRS = list[tuple[object, object]]
 _SQLITE = b"SQLite format 3\0"
-
-
-class BadLine(ValueError):
-    """A recorded call that cannot be read; the message says what was expected and what came."""
-
-
-class RecordedCall(msgspec.Struct, frozen=True):
-    """A call with its reply, as recorded.
-
-    `t` and `t_response` are seconds: when the request came, and when the reply was known. `reply`
-    is the reply's body, unpacked, None where it never came. A call out of a traces.db brings its
-    `record` instead.
-    """
-
-    id: str
-    t: float
-    t_response: float
-    request: Request
-    status: int
-    reply: bytes | None = None
-    record: Recorded | None = None
-
-
-class Line(NamedTuple):
-    """What one line (or entry) of a file holds: a call, or the reason why there is none."""
-
-    number: int
-    call: RecordedCall | None
-    trouble: str = ""
 
 
 def read(path: Path, read_flows: Callable[[IO[bytes]], Iterator[RecordedCall]]) -> Iterator[Line]:
@@ -78,9 +51,15 @@ def read(path: Path, read_flows: Callable[[IO[bytes]], Iterator[RecordedCall]]) 
         elif start.lstrip()[:1] != b"{":
             yield from _numbered(read_flows(file))
         elif b'"log"' in start:
-            yield from _from_har(file)
+            yield from from_har(file)
         else:
             yield from _from_lines(file)
+
+
+def is_traces(path: Path) -> bool:
+    """Whether a file is a traces.db (or another of SQLite's); raises OSError."""
+    with _open(path) as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -94,11 +73,17 @@ def _numbered(calls: Iterable[RecordedCall]) -> Iterator[Line]:
 
 
 def _from_lines(file: IO[bytes]) -> Iterator[Line]:
-    for number, line in enumerate(file, 1):
+    first = file.readline()
+    lines = chain([first], file)
+    if _is_session(first):
+        yield from _from_session(lines)
+        return
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield Line(number, _from_line(wirejson.decode(line), number))
+            ours = from_our_line(line)
+            yield Line(number, ours or _from_line(wirejson.decode(line), number))
         except (BadLine, wirejson.NotJSON) as error:
             yield Line(number, None, str(error))
 
@@ -111,7 +96,7 @@ def _from_line(entry: object, number: int) -> RecordedCall:
     if not isinstance(body, dict):
         raise BadLine(f"request: expected an object, got {type(body).__name__}")
     address = _address(entry)
-    headers = _headers(entry.get("headers", ()))
+    headers = headers_of(entry.get("headers", ()))
     return RecordedCall(
         id=str(entry.get("id") or number),
         t=t,
@@ -120,6 +105,39 @@ def _from_line(entry: object, number: int) -> RecordedCall:
         status=_status(entry),
         reply=_reply(entry.get("response")),
     )
+
+
+def _is_session(line: bytes) -> bool:
+    try:
+        return sessionfile.is_session(wirejson.decode(line))
+    except wirejson.NotJSON:
+        return False
+
+
+def _from_session(lines: Iterable[bytes]) -> Iterator[Line]:
+    """The calls of an agent's own session file."""
+    for number, told in enumerate(sessionfile.calls(_decoded(lines)), 1):
+        if isinstance(told, str):
+            yield Line(number, None, told)
+            continue
+        asked = request("POST", sessionfile.URL, told.headers, told.body)
+        status = 200 if told.reply is not None else 0
+        yield Line(
+            number,
+            RecordedCall(
+                told.id, told.t, told.t_response, asked, status, told.reply,
+                response_id=told.response_id,
+            ),
+        )  # fmt: skip
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[object]:
+    """The lines that are JSON: an agent that was killed leaves half a line."""
+    for line in lines:
+        try:
+            yield wirejson.decode(line)
+        except wirejson.NotJSON:
+            continue
 
 
 def _seconds(entry: dict[str, object], name: str, default: float | None) -> float:
@@ -145,69 +163,10 @@ def _address(entry: dict[str, object]) -> str:
     return "https://" + provider + _PATHS[provider]
 
 
-def _headers(value: object) -> HeaderList:
-    try:
-        pairs = msgspec.convert(list(value.items()) if isinstance(value, dict) else value, _PAIRS)
-    except msgspec.ValidationError:
-        raise BadLine("headers: expected an object, or a list of [name, value]") from None
-    return tuple((str(name), str(text)) for name, text in pairs)
-
-
-def encoded(body: object) -> bytes:
-    """A body as JSON bytes."""
-    return wirejson.encode(body)
-
-
 def _reply(value: object) -> bytes | None:
     if value is None:
         return None
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else encoded(value)
-
-
-def request(method: str, url: str, headers: HeaderList, body: bytes) -> Request:
-    """A request as the proxy would have seen it; recordings know no connections."""
-    parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    found = {name.lower(): value for name, value in headers}
-    scope = _scopes().of(headers, path, "")
-    client = Client(scope=scope, user_agent=found.get("user-agent", ""))
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    return Request(method, parts.scheme, parts.hostname or "", port, path, headers, body, client)
-
-
-@cache
-def _scopes() -> Scopes:
-    return Scopes(load().credentials, b"")
-
-
-def _from_har(file: IO[bytes]) -> Iterator[Line]:
-    """HTTP Archive 1.2: http://www.softwareishard.com/blog/har-12-spec/."""
-    entries = wirejson.sequence(wirejson.at(wirejson.decode(file.read()), "log", "entries"))
-    for number, entry in enumerate(entries, 1):
-        try:
-            yield Line(number, _from_har_entry(entry, number))
-        except (BadLine, ValueError, TypeError) as error:
-            yield Line(number, None, f"not an entry of a HAR: {error}")
-
-
-def _from_har_entry(entry: object, number: int) -> RecordedCall:
-    at, string = wirejson.at, wirejson.string
-    began = datetime.fromisoformat(string(at(entry, "startedDateTime"))).timestamp()
-    took = float(str(at(entry, "time") or 0)) / 1000
-    headers = tuple(
-        (string(at(pair, "name")), string(at(pair, "value")))
-        for pair in wirejson.sequence(at(entry, "request", "headers"))
-    )
-    url, method = string(at(entry, "request", "url")), string(at(entry, "request", "method"))
-    body = string(at(entry, "request", "postData", "text")).encode()
-    return RecordedCall(
-        id=str(number),
-        t=began,
-        t_response=began + max(took, 0),
-        request=request(method, url, headers, body),
-        status=int(str(at(entry, "response", "status") or 0)),
-        reply=string(at(entry, "response", "content", "text")).encode() or None,
-    )
 
 
 def _from_traces(path: Path) -> Iterator[RecordedCall]:

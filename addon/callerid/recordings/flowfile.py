@@ -9,7 +9,7 @@ from mitmproxy import exceptions, http
 from mitmproxy.io import FlowReader
 
 from callerid.proxy.flows import said_by_client
-from callerid.recordings.calls import BadLine, RecordedCall, request
+from callerid.recordings.recorded import BadLine, RecordedCall, request
 from callerid.wire import bodies
 
 
@@ -28,13 +28,15 @@ def _recorded(flow: http.HTTPFlow, number: int) -> RecordedCall:
     response = flow.response
     began = asked.timestamp_start
     ended = response.timestamp_end if response and response.timestamp_end else began
+    ours = str(flow.metadata.get("callerid.call") or "")
     return RecordedCall(
-        id=str(flow.metadata.get("callerid.call") or number),
+        id=ours or str(number),
         t=began,
         t_response=ended,
         request=request(asked.method, asked.url, said_by_client(flow), _body(asked)),
         status=response.status_code if response else 0,
         reply=_body(response) if response else None,
+        call_id=ours,
     )
 
 

@@ -13,11 +13,11 @@ from callerid.identity.explain import Rung, ladder
 from callerid.identity.match import Match
 from callerid.identity.question import Question
 from callerid.identity.switchboard import Switchboard, Turn
-from callerid.recordings.calls import RecordedCall
+from callerid.recordings.recorded import RecordedCall
 from callerid.settings.load import Configuration
 from callerid.traces.restore import reply_of
-from callerid.turn import Because, Identity
-from callerid.wire import parse, wirejson
+from callerid.turn import Because, Identity, Reply
+from callerid.wire import dialects, parse, wirejson
 
 
 class Identified(NamedTuple):
@@ -46,23 +46,63 @@ def reidentify(
     rungs: list[Rung] = []
     if explains:
         board.on_match = lambda question, match: _note(rungs, question, match)
-    waiting: list[tuple[float, int, RecordedCall, Turn]] = []
-    for serial, call in enumerate(sorted(calls, key=lambda call: call.t)):
-        while waiting and waiting[0][0] <= call.t:
-            _, _, answered, turn = heapq.heappop(waiting)
-            _answer(board, answered, turn)
-        rungs.clear()
-        turn_now = _take(board, call)
-        yield Identified(call, turn_now.identity if turn_now else None, list(rungs))
-        if turn_now is not None:
-            heapq.heappush(waiting, (call.t_response, serial, call, turn_now))
+    for event in replay(sorted(calls, key=lambda call: call.t), board, corrected):
+        if isinstance(event, Taken):
+            yield Identified(event.call, event.turn.identity if event.turn else None, list(rungs))
+            rungs.clear()
 
 
 def _note(rungs: list[Rung], question: Question, match: Match) -> None:
     rungs[:] = ladder(question, match)
 
 
-def _take(board: Switchboard, call: RecordedCall) -> Turn | None:
+def corrected(call: RecordedCall) -> Identity | None:
+    """Whose a call is, where a person has said so: that stays."""
+    found = call.record.identity if call.record else None
+    return found if found and found.because is Because.CORRECTION else None
+
+
+class Taken(NamedTuple):
+    """A recorded call that was asked; `turn` is None where it is no LLM call."""
+
+    call: RecordedCall
+    turn: Turn | None
+
+
+class Answered(NamedTuple):
+    """A recorded call whose reply is known (None: it never came, or could not be read)."""
+
+    call: RecordedCall
+    turn: Turn
+    reply: Reply | None
+    has_failed: bool
+
+
+def replay(
+    calls: Iterable[RecordedCall],
+    board: Switchboard,
+    known: Callable[[RecordedCall], Identity | None],
+) -> Iterator[Taken | Answered]:
+    """Take calls, which come in the order of their time, and their replies when theirs has come.
+
+    Of two calls under way at once, neither knows the other's reply. `known` says of a call whose
+    it is, where that is to stay as it is.
+    """
+    waiting: list[tuple[float, int, RecordedCall, Turn]] = []
+    for serial, call in enumerate(calls):
+        while waiting and waiting[0][0] <= call.t:
+            _, _, answered, turn = heapq.heappop(waiting)
+            yield _answer(board, answered, turn)
+        turn_now = _take(board, call, known(call))
+        yield Taken(call, turn_now)
+        if turn_now is not None:
+            heapq.heappush(waiting, (call.t_response, serial, call, turn_now))
+    while waiting:
+        _, _, answered, turn = heapq.heappop(waiting)
+        yield _answer(board, answered, turn)
+
+
+def _take(board: Switchboard, call: RecordedCall, identity: Identity | None) -> Turn | None:
     if not parse.may_be_call(call.request.method, call.request.path):
         return None
     try:
@@ -71,24 +111,35 @@ def _take(board: Switchboard, call: RecordedCall) -> Turn | None:
         return None
     if read is None:
         return None
-    if call.record is not None and call.record.identity.because is Because.CORRECTION:
-        return board.restore(call.request, read, call.record.identity, call.t, None)
-    return board.identify(call.request, read, call.t)
+    if identity is None:
+        return board.identify(call.request, read, call.t)
+    return board.restore(call.request, read, identity, call.t, None)
 
 
-def _answer(board: Switchboard, call: RecordedCall, turn: Turn) -> None:
-    if call.record is not None:
-        reply = reply_of(call.record, turn.call.dialect, board.reader)
-        board.answer(turn, reply, call.t_response, has_failed=call.record.has_failed)
-        return
-    if call.reply is None:
-        board.answer(turn, None, call.t_response, has_failed=True)
-        return
-    reader = board.reply_reader(turn, ())
-    reader.feed(call.reply)
-    reply = reader.finish(call.status)
-    has_failed = bool(reply.error) or call.status >= 400 or not reply.complete
+def _answer(board: Switchboard, call: RecordedCall, turn: Turn) -> Answered:
+    reply, has_failed = _reply(board, call, turn)
     board.answer(turn, reply, call.t_response, has_failed=has_failed)
+    return Answered(call, turn, reply, has_failed)
+
+
+def _reply(board: Switchboard, call: RecordedCall, turn: Turn) -> tuple[Reply | None, bool]:
+    """What came back, and whether that is no answer."""
+    if call.record is not None:
+        return reply_of(call.record, turn.call.dialect, board.reader), call.record.has_failed
+    if call.reply is None and not call.replies:
+        return None, True
+    if call.reply is None:
+        read_parts = dialects.reader_of(turn.call.dialect).read_parts
+        dialect = turn.call.dialect
+        said = tuple(board.reader.read(dialect, raw, read_parts) for raw in call.replies)
+        return Reply(messages=said), False
+    reader = board.reply_reader(turn, ())
+    try:
+        reader.feed(call.reply)
+        reply = reader.finish(call.status)
+    except ValueError:  # an event without an end
+        return None, True
+    return reply, bool(reply.error) or call.status >= 400 or not reply.complete
 
 
 class Change(NamedTuple):

@@ -108,7 +108,10 @@ _CALLS_OF = (
     )
     + "order by called.started_at"
 )
-_ALL_CALLS = f"{_CALLS} order by calls.started_at"
+_ALL_CALLS = f"""{_CALLS}
+where calls.started_at between coalesce(:since, 0) and coalesce(:until, 1e18)
+order by calls.started_at
+"""
 
 
 def live_calls(
@@ -161,10 +164,12 @@ def bindings(database: Database, since: float) -> Iterator[Bound]:
         yield Bound(row["session_id"], row["upstream"], row["heard"], bool(row["is_closed"]))
 
 
-def all_calls(database: Database) -> Iterator[Recorded]:
-    """Every call that belongs to a session, the oldest first."""
+def all_calls(
+    database: Database, since: float | None = None, until: float | None = None
+) -> Iterator[Recorded]:
+    """Every call that belongs to a session and began between two times, the oldest first."""
     prompt = bodies.prompts_of(database)
-    for row in list(database.query(_ALL_CALLS)):
+    for row in list(database.query(_ALL_CALLS, {"since": since, "until": until})):
         body = bodies.body_with(row, bodies.messages_of(database, str(row["id"])), prompt)
         yield recorded(database, row, body)
 

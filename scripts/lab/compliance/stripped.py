@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from callerid.recordings.calls import RecordedCall, encoded
+from callerid.recordings.recorded import RecordedCall, encoded
 from callerid.traces.database import Recorded
 
 # Written down here on purpose, and not read from config/clients.yaml: that table is what is tested.

@@ -1,0 +1,41 @@
+"""The formats of files: each with what writes it, for calls or for whole sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+from callerid.archive.calls import CallFacts
+from callerid.exports import csv, har, jsonl, openai_chat
+
+Step = Callable[[Iterable[CallFacts]], Iterable[CallFacts]]
+
+
+class Format(NamedTuple):
+    """A format: what it is, and what writes calls in it, piece by piece."""
+
+    words: str
+    write: Callable[[Database, Iterable[CallFacts]], Iterator[bytes]]
+
+
+def _chats(database: Database, calls: Iterable[CallFacts]) -> Iterator[bytes]:
+    return openai_chat.lines(database, _sessions(calls))
+
+
+def _sessions(calls: Iterable[CallFacts]) -> Iterator[str]:
+    """The sessions of some calls, each once, in the order in which they began."""
+    seen: set[str] = set()
+    for facts in calls:
+        if facts.session_id and facts.session_id not in seen:
+            seen.add(facts.session_id)
+            yield facts.session_id
+
+
+FORMATS = {
+    "jsonl": Format("one JSON object a call, with its bodies", jsonl.lines),
+    "har": Format("HTTP Archive 1.2, for developer tools", har.pieces),
+    "openai-chat": Format("one conversation a session, as fine-tuning takes it", _chats),
+    "csv": Format("one row a call, without what was said", csv.rows),
+}

@@ -22,6 +22,7 @@ from callerid.archive import calls
 from callerid.commands.cli import cli
 from callerid.exports.csv import COLUMNS
 from callerid.exports.formats import FORMATS
+from callerid.exports.spans import Style
 from callerid.exports.told import carried, carried_back
 from callerid.traces import bodies
 from callerid.traces.database import open_database
@@ -305,7 +306,7 @@ def test_an_export_is_never_whole_in_memory(tmp_path: Path) -> None:
             at.call("/v1/messages", body, anthropic_reply(text(f"{number} {words}")))
     with closing(open_database(tmp_path / "traces.db")) as database:
         tracemalloc.start()
-        size = sum(map(len, FORMATS["jsonl"].write(database, calls.calls(database))))
+        size = sum(map(len, FORMATS["jsonl"].write(database, calls.calls(database), Style())))
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
 

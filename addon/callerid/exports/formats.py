@@ -8,16 +8,31 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from callerid.archive.calls import CallFacts
-from callerid.exports import csv, har, jsonl, openai_chat
+from callerid.exports import csv, har, jsonl, openai_chat, otlp
+from callerid.exports.spans import Style
 
 Step = Callable[[Iterable[CallFacts]], Iterable[CallFacts]]
 
 
 class Format(NamedTuple):
-    """A format: what it is, and what writes calls in it, piece by piece."""
+    """A format: what it is, and what writes calls in it, piece by piece.
+
+    `conventions` are those of spans, which may also be sent to a collector; "" is no spans.
+    """
 
     words: str
-    write: Callable[[Database, Iterable[CallFacts]], Iterator[bytes]]
+    write: Callable[[Database, Iterable[CallFacts], Style], Iterator[bytes]]
+    conventions: str = ""
+
+
+def _spans(database: Database, calls: Iterable[CallFacts], style: Style) -> Iterator[bytes]:
+    return otlp.lines(otlp.of_calls(database, calls, style))
+
+
+def _plain(
+    write: Callable[[Database, Iterable[CallFacts]], Iterator[bytes]],
+) -> Callable[[Database, Iterable[CallFacts], Style], Iterator[bytes]]:
+    return lambda database, calls, _: write(database, calls)
 
 
 def _chats(database: Database, calls: Iterable[CallFacts]) -> Iterator[bytes]:
@@ -34,8 +49,10 @@ def _sessions(calls: Iterable[CallFacts]) -> Iterator[str]:
 
 
 FORMATS = {
-    "jsonl": Format("one JSON object a call, with its bodies", jsonl.lines),
-    "har": Format("HTTP Archive 1.2, for developer tools", har.pieces),
-    "openai-chat": Format("one conversation a session, as fine-tuning takes it", _chats),
-    "csv": Format("one row a call, without what was said", csv.rows),
+    "jsonl": Format("one JSON object a call, with its bodies", _plain(jsonl.lines)),
+    "har": Format("HTTP Archive 1.2, for developer tools", _plain(har.pieces)),
+    "openai-chat": Format("one conversation a session, as fine-tuning takes it", _plain(_chats)),
+    "csv": Format("one row a call, without what was said", _plain(csv.rows)),
+    "otlp": Format("one span a call, by OpenTelemetry's conventions", _spans, "gen_ai"),
+    "openinference": Format("the same by OpenInference's, for Phoenix", _spans, "openinference"),
 }

@@ -140,6 +140,9 @@ class Pages:
         settings = self._settings
         if settings.admin.token:
             settings = replace(settings, admin=replace(settings.admin, token=_MASK))
+        otlp = settings.export.otlp
+        hidden = replace(otlp, headers=dict.fromkeys(otlp.headers, _MASK))
+        settings = replace(settings, export=replace(settings.export, otlp=hidden))
         storage = _PASSWORD.sub(f"://{_MASK}@", settings.rate_limiting.storage)
         limits = replace(settings.rate_limiting, storage=storage)
         said: dict[str, object] = msgspec.to_builtins(replace(settings, rate_limiting=limits))

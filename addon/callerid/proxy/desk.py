@@ -15,6 +15,7 @@ import msgspec
 from callerid.dispatch.budgets import StorageError
 from callerid.dispatch.dispatcher import Dispatcher, Placed
 from callerid.dispatch.verdict import Refusal, Target
+from callerid.exports.live import LiveExport
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
@@ -63,6 +64,7 @@ class Desk:
         candidates: Candidates,
         numbers: Numbers,
         dispatcher: Dispatcher,
+        exporter: LiveExport | None = None,
     ) -> None:
         self.switchboard = switchboard
         self.guard = guard
@@ -71,7 +73,7 @@ class Desk:
         self._candidates = candidates
         self._numbers = numbers
         self.dispatcher = dispatcher
-        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers)
+        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers, exporter)
 
     def take(self, request: Request, encoding: str, now: float) -> Taken | None:
         """Read and identify a request that may be a call, its body packed as `encoding` says."""

@@ -14,6 +14,7 @@ import msgspec
 
 from callerid.dispatch.budgets import StorageError, Used
 from callerid.dispatch.dispatcher import Dispatcher, Placed
+from callerid.exports.live import LiveExport
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.numbers import Numbers
@@ -60,13 +61,14 @@ class Replies:
 
     def __init__(
         self, switchboard: Switchboard, dispatcher: Dispatcher, recorder: Recorder | None,
-        guard: Guard, numbers: Numbers,
+        guard: Guard, numbers: Numbers, exporter: LiveExport | None = None,
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._guard = guard
         self._numbers = numbers
+        self._exporter = exporter
         self._under_way: Counter[str] = Counter()
 
     def has_open(self, session_id: str) -> bool:
@@ -146,6 +148,9 @@ class Replies:
             kept_bytes=reader.size if reader and reader.body else 0,
         )
         self.record(entry)
+        if self._exporter is not None:
+            with self._guard("export"):
+                self._exporter.put(entry, begins_session=not call.turn.is_known)
         return entry
 
     def _closed(self, call: OpenCall) -> None:

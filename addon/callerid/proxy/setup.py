@@ -10,6 +10,8 @@ from pathlib import Path
 from callerid.dispatch.budgets import Budgets
 from callerid.dispatch.dispatcher import Dispatcher
 from callerid.dispatch.routes import Routes
+from callerid.exports import otlp
+from callerid.exports.live import LiveExport
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
@@ -28,6 +30,7 @@ from callerid.traces.record import Recorder
 from callerid.traces.restore import restore, restored_bindings
 from callerid.traces.rows import Entry
 
+EXPORT_CLOSING_SECONDS = 5.0  # for spans that still wait at the end
 CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
 
 
@@ -57,9 +60,10 @@ class Setup:
             self._recorder = Recorder(database, settings.record, guard, recorders_own)
         self.scopes = Scopes(configuration.credentials, digest_key)
         numbers = Numbers(guard.counts)
+        self._exporter = _exporter(configuration, guard, numbers)
         self.desk = Desk(
             switchboard, _stamper(configuration), self._recorder, guard, new_id,
-            Candidates(configuration.clients), numbers, dispatcher,
+            Candidates(configuration.clients), numbers, dispatcher, self._exporter,
         )  # fmt: skip
         self.admin = Admin(settings, numbers, switchboard, self._recorder, dispatcher, guard)
         self._corrected = None
@@ -93,6 +97,26 @@ class Setup:
         if self._recorder is not None:
             self._recorder.close(CLOSING_SECONDS)
             self._recorder = None
+        if self._exporter is not None:
+            self._exporter.close(EXPORT_CLOSING_SECONDS)
+            self._exporter = None
+
+
+def _exporter(configuration: Configuration, guard: Guard, numbers: Numbers) -> LiveExport | None:
+    settings = configuration.settings.export.otlp
+    if not settings.endpoint:
+        return None
+    if not otlp.is_there():
+        raise BadSetting(
+            f"export.otlp.endpoint = {settings.endpoint!r}, but OpenTelemetry is not installed: "
+            "pip install 'callerid[otlp]'"
+        )
+    exporter = LiveExport(settings, Prices(configuration.prices), guard)
+    words = "Calls whose spans wait for the collector"
+    numbers.watch("export_waiting", words, lambda: exporter.waiting)
+    words = "Spans that the collector has taken since the start"
+    numbers.watch("export_sent", words, lambda: exporter.sent)
+    return exporter
 
 
 def _dispatcher(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from callerid.settings.checked import Port, Strict
 from callerid.settings.tables import UpstreamRow
@@ -125,6 +125,30 @@ class AdminSettings(Strict, frozen=True):
     magic_host: Text = ""
 
 
+class OtlpSettings(Strict, frozen=True):
+    """Which collector gets a span for each call."""
+
+    endpoint: Annotated[
+        str,
+        Meta(pattern=r"^(https?://[^\s@]+)?$", description='a URL as http://localhost:4318, or ""'),
+    ] = ""
+    headers: Annotated[dict[str, str], Meta(description="names of headers with their texts")] = (
+        field(default_factory=dict)
+    )
+    content: Switch = False
+    conventions: Literal["gen_ai", "openinference", "both"] = "gen_ai"
+    queue_size: Limit = 2048
+    queue_bytes: Limit = 64 << 20
+    flush_seconds: Seconds = 2
+    timeout_seconds: Seconds = 10
+
+
+class ExportSettings(Strict, frozen=True):
+    """Who is told of calls while they are made."""
+
+    otlp: OtlpSettings = OtlpSettings()
+
+
 class TableSettings(Strict, frozen=True):
     """Which tables are used; "" is the shipped one."""
 
@@ -147,4 +171,5 @@ class Settings(Strict, frozen=True):
     view: ViewSettings = ViewSettings()
     proxy: ProxySettings = ProxySettings()
     admin: AdminSettings = AdminSettings()
+    export: ExportSettings = ExportSettings()
     tables: TableSettings = TableSettings()

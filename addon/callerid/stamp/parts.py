@@ -50,7 +50,17 @@ def _path(identity: Identity, _: str) -> str:
 
 def _traceparent(identity: Identity, call_id: str) -> str:
     """https://www.w3.org/TR/trace-context/#traceparent-header: one trace a run, one span a call."""
-    return f"00-{_digest(identity.root_session_id, 16)}-{_digest(call_id, 8)}-01"
+    return f"00-{trace_id(identity.root_session_id)}-{span_id(call_id)}-01"
+
+
+def trace_id(run: str) -> str:
+    """The trace of a run, 32 hexadecimal digits: the same wherever the run is told of."""
+    return _digest(run, 16)
+
+
+def span_id(name: str) -> str:
+    """The span of a call, or of anything that has a name, 16 hexadecimal digits."""
+    return _digest(name, 8)
 
 
 def _digest(text: str, size: int) -> str:

@@ -102,7 +102,7 @@ class Writer:
 
     def _take(self, batch: Batch, entry: Entry) -> None:
         if entry.state is not State.IN_FLIGHT:
-            entry = self._priced(entry)
+            entry = priced(entry, self._prices)
         hidden = self._begun.get(entry.id)
         if hidden is None:
             hidden = self._begun[entry.id] = rows.secrets_of(entry)
@@ -159,14 +159,6 @@ class Writer:
             batch.hear(table, id, began)
             _remember(self._met, id, None)
 
-    def _priced(self, entry: Entry) -> Entry:
-        usage = used(entry.call, entry.reply)
-        if usage.total_input_tokens is None:
-            return entry
-        sold = sale(entry.provider, entry.request, entry.call, entry.reply)
-        cost = self._prices.cost(sold, usage, entry.timing.started)
-        return replace(entry, cost_usd=cost)
-
     def _base(self, call_id: str, identity: Identity, ids: list[str]) -> tuple[str | None, int]:
         """The call whose messages this one's begin with, and how many they share."""
         is_main = identity.kind is Kind.MAIN
@@ -179,6 +171,15 @@ class Writer:
                 best = base_id, length
         _remember(self._newest, (session_id, is_main), (call_id, ids))
         return best
+
+
+def priced(entry: Entry, prices: Prices) -> Entry:
+    """A call that has ended with what it cost, where its tokens were counted."""
+    usage = used(entry.call, entry.reply)
+    if usage.total_input_tokens is None:
+        return entry
+    sold = sale(entry.provider, entry.request, entry.call, entry.reply)
+    return replace(entry, cost_usd=prices.cost(sold, usage, entry.timing.started))
 
 
 def _shared(ids: list[str], others: list[str]) -> int:

@@ -17,7 +17,7 @@ from callerid.traces.database import Recorded
 from callerid.turn import Because, Client, Identity, Relation, Request
 from lab.compliance.install import CannotInstall
 from lab.consumers import dynamo, litellm
-from lab.consumers.consumer import DYNAMO, LITELLM, Consumer, Logged, Round
+from lab.consumers.consumer import DYNAMO, LITELLM, PHOENIX, Consumer, Logged, Round
 from lab.consumers.install import install, programs
 from lab.consumers.judge import judge
 from lab.consumers.report import notes, table
@@ -125,7 +125,7 @@ def test_a_request_trace_is_read_as_far_as_it_is_written(tmp_path: Path) -> None
 
 
 def test_each_consumer_is_pinned_to_the_version_that_it_is_said_to_be() -> None:
-    for consumer in (DYNAMO, LITELLM):
+    for consumer in (DYNAMO, LITELLM, PHOENIX):
         words = (*consumer.packages, *consumer.alone)
         assert any(word.endswith(f"=={consumer.version}") for word in words)
 
@@ -166,7 +166,7 @@ def test_where_it_cannot_run_it_says_so_and_nothing_is_wrong() -> None:
     assert result.stdout.startswith("consumers: skipped: a network namespace needs root")
 
 
-@pytest.mark.parametrize("consumer", [DYNAMO, LITELLM], ids=lambda consumer: consumer.name)
+@pytest.mark.parametrize("consumer", [DYNAMO, LITELLM, PHOENIX], ids=lambda consumer: consumer.name)
 def test_a_real_consumer_takes_our_headers_and_logs_our_sessions(consumer: Consumer) -> None:
     if not programs(consumer):
         named = f"{consumer.name} {consumer.version}"

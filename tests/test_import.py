@@ -104,6 +104,20 @@ def test_what_we_exported_can_be_identified_anew(recorded: Path, tmp_path: Path)
     assert not {one for one, _ in pairs} & {other for _, other in pairs}
 
 
+def test_what_was_masked_does_not_count_as_exact_when_it_is_imported(tmp_path: Path) -> None:
+    with office(tmp_path / "a.db") as at:
+        body = {"model": "m", "messages": [{"role": "user", "content": f"My key is {KEY}."}]}
+        headers = (("x-api-key", KEY),)
+        at.call("/v1/messages", body, anthropic_reply(text("Keep it.")), headers=headers)
+    run("export", "-o", tmp_path / "a.jsonl", "--db", tmp_path / "a.db")
+
+    imported(tmp_path / "b.db", tmp_path / "a.jsonl")
+
+    (one,), (other,) = facts(tmp_path / "a.db"), facts(tmp_path / "b.db")
+    assert one.request_exactness == "redacted"
+    assert one == other
+
+
 def test_a_call_without_the_bytes_of_its_reply_comes_with_its_words(tmp_path: Path) -> None:
     with office(tmp_path / "a.db", record={"reply_bytes": 10}) as at:
         body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}

@@ -139,8 +139,8 @@ cli.add_command(identify_command.identify)
 cli.add_command(identify_command.explain)
 for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
-    show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge, export.export,
-    importing.import_,
+    show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
+    export.export, importing.import_,
 ):  # fmt: skip
     cli.add_command(command)
 

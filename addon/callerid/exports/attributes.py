@@ -76,6 +76,8 @@ def ours(facts: CallFacts) -> Attributes:
         "callerid.confidence": facts.confidence,
         "callerid.cost.usd": facts.cost_usd,
         "callerid.client.name": facts.client,
+        # The client's own name for the call, by which it is found in its logs.
+        "http.request.header.x-request-id": facts.header("x-request-id"),
         **family(facts),
     })  # fmt: skip
 

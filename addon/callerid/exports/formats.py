@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from callerid.archive.calls import CallFacts
-from callerid.exports import csv, har, jsonl, openai_chat, otlp
+from callerid.exports import csv, dynamo, har, jsonl, openai_chat, otlp
 from callerid.exports.spans import Style
 
 Step = Callable[[Iterable[CallFacts]], Iterable[CallFacts]]
@@ -53,6 +53,7 @@ FORMATS = {
     "har": Format("HTTP Archive 1.2, for developer tools", _plain(har.pieces)),
     "openai-chat": Format("one conversation a session, as fine-tuning takes it", _plain(_chats)),
     "csv": Format("one row a call, without what was said", _plain(csv.rows)),
+    "dynamo": Format("Dynamo's request trace, for its replay", _plain(dynamo.rows)),
     "otlp": Format("one span a call, by OpenTelemetry's conventions", _spans, "gen_ai"),
     "openinference": Format("the same by OpenInference's, for Phoenix", _spans, "openinference"),
 }

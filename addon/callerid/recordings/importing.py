@@ -89,6 +89,7 @@ class _Desk:
         self._board = Switchboard(configuration, self._new_id)
         self._open: dict[str, Entry] = {}
         self._batch: list[Entry] = []
+        self._exactness: list[tuple[str | None, str | None, str]] = []
         self.imported = Imported()
         self.sessions: set[str] = set()
 
@@ -131,6 +132,8 @@ class _Desk:
             self._flush()
         finally:
             self._writer.close()
+        with self._database.conn:
+            self._database.conn.executemany(_EXACTNESS, self._exactness)
 
     def _told(self, calls: Iterable[RecordedCall]) -> Iterator[RecordedCall]:
         for call in calls:
@@ -141,7 +144,9 @@ class _Desk:
         """Whose a call is, where that is on record and is to stay so."""
         if call.record is not None:
             return call.record.identity
-        return None if self._anew or call.told is None else _identity_of(call.told)
+        if call.told is None or (self._anew and call.told.because != Because.CORRECTION):
+            return None
+        return _identity_of(call.told)
 
     def _note(self, event: Taken | Answered) -> None:
         if isinstance(event, Answered):
@@ -152,6 +157,8 @@ class _Desk:
         else:
             entry = self._begun(event)
             self._open[event.call.id] = entry
+            if told := event.call.told:
+                self._exactness.append((told.request_exactness, told.reply_exactness, told.id))
             self._batch.append(entry)
             self.imported = self.imported._replace(new=self.imported.new + 1)
             if entry.identity is not None:
@@ -169,7 +176,7 @@ class _Desk:
             provider=self._upstreams.of(call.request).provider,
             edits=(),
             timing=Timing(call.t),
-            request_bytes=len(call.request.body),
+            request_bytes=(told and told.request_bytes) or len(call.request.body),
             upstream=(told.upstream or "") if told else "",
             body=call.request.body,
         )
@@ -179,6 +186,14 @@ class _Desk:
         self._batch = []
         if trouble:
             raise BadDatabase(trouble)
+
+
+# What was masked on its way into the first record is not exact in the second.
+_EXACTNESS = """
+update calls set request_exactness = coalesce(?, request_exactness),
+    reply_exactness = coalesce(?, reply_exactness)
+where id = ?
+"""
 
 
 def _ended(begun: Entry, event: Answered) -> Entry:
@@ -192,7 +207,7 @@ def _ended(begun: Entry, event: Answered) -> Entry:
         state=State(told.state) if told and told.state in _ENDED else _state(event),
         status=call.status or None,
         reply=_counted(event.reply, told),
-        reply_bytes=len(call.reply) if call.reply is not None else None,
+        reply_bytes=told.reply_bytes if told else len(call.reply or b"") or None,
         error=(told.error_message or "") if told else "",
         reply_body=(call.reply,) if call.reply is not None else None,
         kept_bytes=len(call.reply or b""),

@@ -26,7 +26,7 @@ class Merged(NamedTuple):
 # Calls whose end was not on record when they were last merged are taken again.
 _NEW = """
 create temp table new_calls as
-select id from other.calls where id not in (
+select id, session_id, agent_id from other.calls where id not in (
     select id from main.calls where state not in ('in_flight', 'interrupted')
 )
 """
@@ -34,8 +34,10 @@ _LAST_HEARD = """
 update main.{table} set
     first_seen = min({table}.first_seen, theirs.first_seen),
     last_seen = max({table}.last_seen, theirs.last_seen)
-from other.{table} as theirs where theirs.id = {table}.id
+from other.{table} as theirs
+where theirs.id = {table}.id and theirs.id in (select {key} from temp.new_calls)
 """
+_WITH_CALLS = {"agents": "agent_id", "sessions": "session_id"}
 _OF_CALLS = {"call_messages": "call_id", "reply_bodies": "call_id", "calls": "id"}
 
 
@@ -58,10 +60,11 @@ def _merge(database: Database, other: Path) -> Merged:
     before = _counts(database)
     with connection:
         connection.execute("begin immediate")
-        for table in ("messages", "agents", "sessions"):
-            _copy(database, table, "insert or ignore", "")
-        for table in ("agents", "sessions"):
-            connection.execute(_LAST_HEARD.format(table=table))
+        _copy(database, "messages", "insert or ignore", "")
+        for table, key in _WITH_CALLS.items():
+            where = f"where id in (select {key} from temp.new_calls)"
+            _copy(database, table, "insert or ignore", where)
+            connection.execute(_LAST_HEARD.format(table=table, key=key))
         for table, key in _OF_CALLS.items():
             where = f"where {key} in (select id from temp.new_calls)"
             _copy(database, table, "insert or replace", where)

@@ -46,7 +46,7 @@ def reidentify(
     rungs: list[Rung] = []
     if explains:
         board.on_match = lambda question, match: _note(rungs, question, match)
-    for event in replay(sorted(calls, key=lambda call: call.t), board, _corrected):
+    for event in replay(sorted(calls, key=lambda call: call.t), board, corrected):
         if isinstance(event, Taken):
             yield Identified(event.call, event.turn.identity if event.turn else None, list(rungs))
             rungs.clear()
@@ -54,6 +54,12 @@ def reidentify(
 
 def _note(rungs: list[Rung], question: Question, match: Match) -> None:
     rungs[:] = ladder(question, match)
+
+
+def corrected(call: RecordedCall) -> Identity | None:
+    """Whose a call is, where a person has said so: that stays."""
+    found = call.record.identity if call.record else None
+    return found if found and found.because is Because.CORRECTION else None
 
 
 class Taken(NamedTuple):
@@ -70,12 +76,6 @@ class Answered(NamedTuple):
     turn: Turn
     reply: Reply | None
     has_failed: bool
-
-
-def _corrected(call: RecordedCall) -> Identity | None:
-    """Whose a call is, where a person said so."""
-    identity = call.record.identity if call.record else None
-    return identity if identity and identity.because is Because.CORRECTION else None
 
 
 def replay(

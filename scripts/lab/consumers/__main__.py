@@ -12,13 +12,13 @@ from rich.console import Console
 
 from lab.compliance import namespace
 from lab.compliance.install import AT_MOST, CannotInstall
-from lab.consumers import dynamo, litellm
-from lab.consumers.consumer import DYNAMO, LITELLM, Consumer
+from lab.consumers import dynamo, litellm, phoenix
+from lab.consumers.consumer import DYNAMO, LITELLM, PHOENIX, Consumer
 from lab.consumers.install import install, programs
 from lab.consumers.judge import Verdict, judge
 from lab.consumers.report import notes, table
 
-_PLAYS = {DYNAMO: dynamo.play, LITELLM: litellm.play}
+_PLAYS = {DYNAMO: dynamo.play, LITELLM: litellm.play, PHOENIX: phoenix.play}
 _QUICK_SECONDS = 120.0  # for installing one consumer, where somebody waits for all the checks
 _WIDTH = 130  # where the output is no terminal
 

@@ -71,3 +71,11 @@ LITELLM = Consumer(
     alone=(),
     logs=frozenset(("session", "agent")),
 )
+# It stands beside callerid, not behind it: it takes spans, and shows sessions.
+PHOENIX = Consumer(
+    name="arize-phoenix",
+    version="20.26.1",
+    packages=("arize-phoenix==20.26.1",),
+    alone=(),
+    logs=frozenset(("session", "parent")),
+)

@@ -44,15 +44,18 @@ class Stage:
         profile: str = "",
         marks: bool = False,
         logs: frozenset[str] = frozenset(),
+        settings: Mapping[str, Any] | None = None,
     ) -> Iterator[Line]:
         """A line to the consumer; when it is left, the round is in `rounds`.
 
         Without a `profile` the upstream gets what the shipped settings give it. `logs` are the
-        aspects to look at, where they are not all that the consumer logs.
+        aspects to look at, where they are not all that the consumer logs. `settings` are more of
+        callerid's.
         """
         folder = self._folder / f"round-{len(self.rounds) + 1}"
         folder.mkdir()
-        (folder / "callerid.yaml").write_text(json.dumps(self._settings(profile, marks=marks)))
+        chosen = {**self._settings(profile, marks=marks), **(settings or {})}
+        (folder / "callerid.yaml").write_text(json.dumps(chosen))
         options = {
             "callerid_config": str(folder / "callerid.yaml"),
             "callerid_db": str(folder / "traces.db"),

@@ -457,3 +457,19 @@ def test_the_dummy_key_of_a_local_server_masks_no_words(path: Path, guard: Guard
 
     texts = "select text from messages where role = 'user'"
     assert on_record(path, texts) == [("How do I install ollama?",)]
+
+
+def test_a_call_that_ends_under_other_settings_keeps_what_was_asked(
+    path: Path, guard: Guard
+) -> None:
+    with recorder(path, guard) as first:
+        first.put(entry("c1", "A question", state=State.IN_FLIGHT))
+    before = on_record(path, "select request_exactness, layout, members, writer_id from calls")
+    with recorder(path, guard) as second:
+        ended = entry("c1", "A question")
+        body = msgspec.structs.replace(ended.request, body=b"")
+        second.put(msgspec.structs.replace(ended, request=body))
+
+    assert on_record(path) == [("c1", "ok")]
+    after = on_record(path, "select request_exactness, layout, members, writer_id from calls")
+    assert after == before

@@ -147,6 +147,40 @@ def test_the_index_of_words_goes_on_after_a_vacuum_and_forgets(path: Path, tmp_p
         assert check["integrity_check"] == "ok"
 
 
+def test_messages_that_take_the_numbers_of_deleted_ones_are_found(tmp_path: Path) -> None:
+    row = {"role": "user", "body": "{}"}
+    with closing(open_database(tmp_path / "traces.db")) as database:
+        table = database.table("messages")
+        table.insert_all({"id": f"a{n}", "text": f"old {n}", **row} for n in range(10))
+        assert not searching.index(database)
+        with database.conn:
+            database.execute("delete from messages where id >= 'a5'")
+            database.execute("update facts set value = value + 1 where name = 'deletions'")
+        table.insert_all({"id": f"b{n}", "text": f"new {n}", **row} for n in range(7))
+        while searching.index(database):
+            pass
+        count = "select count(*) from messages_fts where messages_fts match '{}'"
+        assert rows(database, count.format("new")) == [(7,)]
+        assert rows(database, count.format("old")) == [(5,)]
+
+
+def test_a_piece_is_bounded_by_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "CHARACTERS_AT_ONCE", 100)
+    with closing(open_database(tmp_path / "traces.db")) as database:
+        table = database.table("messages")
+        table.insert_all(
+            {"id": f"a{n}", "role": "user", "body": "{}", "text": "word " * (n * 10)}
+            for n in range(6)
+        )
+        pieces = 1
+        while searching.index(database):
+            pieces += 1
+        assert pieces == 5
+        assert rows(database, "select count(*) from searched") == [(6,)]
+
+
 def test_datasette_is_a_ready_browser(path: Path) -> None:
     from datasette.app import Datasette
 

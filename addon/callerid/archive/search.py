@@ -1,11 +1,12 @@
 """Full-text search over what was said.
 
-The index is SQLite's own (FTS5). It is brought up to date when somebody searches, and by the proxy
-when it has nothing else to write: recording never waits for it.
+The index is SQLite's own (FTS5). It is brought up to date when somebody searches, in pieces between
+which a proxy can write.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -15,6 +16,7 @@ from callerid.archive.sessions import EVERYTHING, Filter, NotFound
 from callerid.traces import searching
 
 SNIPPET_WORDS = 24
+PAUSE_SECONDS = 0.15  # for a proxy that waits to write: it asks ten times a second
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ def search(
     one may be the beginning of a word.
     """
     while searching.index(database):
-        pass
+        time.sleep(PAUSE_SECONDS)
     said = {name: value for name, value in which._asdict().items() if value not in ("", None)}
     where = [clause for name, clause in _WHERE.items() if name in said]
     values = {

@@ -104,14 +104,17 @@ class Writer:
         if entry.state is not State.IN_FLIGHT:
             entry = priced(entry, self._prices)
         hidden = self._begun.get(entry.id)
-        if hidden is None:
+        if hidden is None and self._is_there(entry):
+            hidden = rows.secrets_of(entry)
+            batch.change(entry.id, rows.outcome_row(entry, hidden))
+        elif hidden is None:
             hidden = self._begun[entry.id] = rows.secrets_of(entry)
             self._begin(batch, entry, hidden)
         else:
             batch.change(entry.id, rows.outcome_row(entry, hidden))
         if entry.state is State.IN_FLIGHT:
             return
-        del self._begun[entry.id]
+        self._begun.pop(entry.id, None)
         is_as_sent = True
         if entry.reply is not None:
             batch.tool_calls += rows.tool_calls(entry.id, entry.reply, hidden)
@@ -123,6 +126,16 @@ class Writer:
             batch.replies.append((entry.id, kept.is_against_messages, kept.body))
         if entry.identity is not None:
             batch.hear("sessions", entry.identity.session_id, entry.timing.ended)
+
+    def _is_there(self, entry: Entry) -> bool:
+        """Whether the beginning of a call that has ended is on record, though not known here.
+
+        So it is after a batch that could not be written, and after a change of settings.
+        """
+        if entry.state is State.IN_FLIGHT or self._database is None:
+            return False
+        query = "select 1 from calls where id = ?"
+        return self._database.conn.execute(query, [entry.id]).fetchone() is not None
 
     def _begin(self, batch: Batch, entry: Entry, hidden: tuple[str, ...]) -> None:
         call, identity = entry.call, entry.identity

@@ -142,7 +142,7 @@ def test_two_sessions_are_merged_and_children_follow(path: Path) -> None:
     assert whole[ids[2]].root_session_id == ids[0]
 
 
-def test_two_customers_are_not_merged(path: Path, database: Database) -> None:
+def test_two_customers_are_not_merged_nor_linked(path: Path, database: Database) -> None:
     with office(path) as at:
         taken, _ = talk(at, "rivers", 1)
         other, _ = talk(at, "bridges", 1)
@@ -151,6 +151,7 @@ def test_two_customers_are_not_merged(path: Path, database: Database) -> None:
         database.execute("update sessions set client_scope = 'another' where id = ?", [ids[1]])
 
     assert "two customers" in run(path, "merge", *ids).output
+    assert "two customers" in run(path, "link", *ids).output
     with pytest.raises(NotFound):
         corrections.merge(database, ids[0], "sess_nothing", NOW)
 
@@ -236,3 +237,189 @@ def test_identifying_again_leaves_what_a_person_corrected(path: Path) -> None:
     moved = [again[id] for id, _ in taken[2:]]
     assert [identity.session_id for identity in moved if identity] == ["sess_new", "sess_new"]
     assert all(identity and identity.because is Because.CORRECTION for identity in moved)
+
+
+def settled(path: Path, calls: int) -> None:
+    """Wait until so many calls are on record with their replies."""
+    until = time.monotonic() + 10
+    while len(_recorded(path)) < calls:
+        assert time.monotonic() < until, "not recorded"
+        time.sleep(0.02)
+
+
+def look(at: Office, times: int = 1) -> None:
+    watch = at.setup._corrected
+    assert watch is not None
+    for _ in range(times):
+        asyncio.run(watch.look())
+
+
+def correct(path: Path, kind: str, kept: list[Any], other: list[Any]) -> str:
+    """Merge two conversations, or split the other one at its second call; whose it then is."""
+    with closing(open_database(path)) as database:
+        if kind == "merge":
+            corrections.merge(database, kept[0][1].session_id, other[0][1].session_id, NOW)
+            return str(kept[0][1].session_id)
+        corrections.split(database, other[1][0], "sess_new", NOW)
+        return "sess_new"
+
+
+@pytest.mark.parametrize("kind", ["merge", "split"])
+@pytest.mark.parametrize("looks", [0, 1], ids=["before it is taken in", "between"])
+def test_who_speaks_before_it_is_taken_in_does_not_undo_it(
+    path: Path, kind: str, looks: int
+) -> None:
+    with office(path) as at:
+        kept, _ = talk(at, "rivers", 2)
+        other, said = talk(at, "bridges", 3)
+        settled(path, 5)
+        wanted = correct(path, kind, kept, other)
+        early, said = talk(at, "boats", 2, said)
+        if looks:
+            look(at)  # before they are on record, perhaps
+        settled(path, 7)
+        look(at, 2)
+        ((_, late),) = talk(at, "ferries", 1, said)[0]
+    assert late.session_id == wanted
+
+    with closing(open_database(path)) as database:
+        found = sessions_of(database)
+        whole = {each.id: each for each in sessions(database)}
+    assert {found[id] for id, _ in [*other[1:], *early]} == {wanted}
+    left = {wanted, kept[0][1].session_id, *([found[other[0][0]]] if kind == "split" else [])}
+    assert set(whole) == left
+    assert found[other[0][0]] == (wanted if kind == "merge" else other[0][1].session_id)
+
+
+def test_who_goes_on_from_before_a_split_stays(path: Path) -> None:
+    with office(path) as at:
+        taken, said = talk(at, "rivers", 4)
+        settled(path, 4)
+        correct(path, "split", taken, [taken[1], taken[2]])
+        ((early, _),), _ = talk(at, "lakes", 1, said[:4])
+        settled(path, 5)
+        look(at, 2)
+    with closing(open_database(path)) as database:
+        assert sessions_of(database)[early] != "sess_new"
+
+
+def test_a_call_that_hangs_holds_up_only_what_corrects_its_session(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office(path) as at:
+        ids = [
+            talk(at, topic, 1)[0][0][1].session_id
+            for topic in ("rivers", "bridges", "boats", "lakes")
+        ]
+        settled(path, 4)
+        replies, memory = at.setup.desk.replies, at.setup.desk.switchboard.memory
+        replies._under_way[ids[0]] = 1
+        with closing(open_database(path)) as database:
+            corrections.link(database, ids[0], ids[1], Relation.FORK, NOW)
+            corrections.link(database, ids[2], ids[3], Relation.FORK, NOW)
+
+        def parents() -> list[str]:
+            return [found.parent_id if (found := memory.get(id)) else "" for id in ids]
+
+        look(at, 3)
+        assert parents() == ["", "", ids[3], ""]
+        monkeypatch.setattr(corrected, "MOST_SECONDS", 0.0)
+        look(at, 3)
+        assert parents() == [ids[1], "", ids[3], ""]
+        watch = at.setup._corrected
+        assert watch is not None
+        assert [one.made.session_id for one in watch._waiting] == [ids[0]]
+        replies._under_way.clear()
+        look(at)
+        assert not watch._waiting
+
+
+def test_a_call_that_hung_is_of_the_corrected_session_when_it_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corrected, "MOST_SECONDS", 0.0)
+    with office(path) as at:
+        taken, said = talk(at, "rivers", 3)
+        settled(path, 3)
+        replies = at.setup.desk.replies
+        watch = replies.watch
+
+        def hang(*args: Any) -> Any:
+            replies.watch = watch  # type: ignore[method-assign]
+            correct(path, "split", taken, taken)
+            look(at)
+            return watch(*args)
+
+        replies.watch = hang  # type: ignore[method-assign]
+        (hung, *_), said = talk(at, "boats", 1, said)
+        settled(path, 4)
+        look(at)
+        ((_, late),) = talk(at, "ferries", 1, said)[0]
+    with closing(open_database(path)) as database:
+        assert sessions_of(database)[hung[0]] == "sess_new"
+    assert late.session_id == "sess_new"
+
+
+def test_a_call_that_comes_while_it_is_taken_in_finds_its_session(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during: list[Identity] = []
+    with office(path) as at:
+        lead, _ = talk(at, "rivers", 1)
+        taken, said = talk(at, "bridges", 5)
+        settled(path, 6)
+        with closing(open_database(path)) as database:
+            ids = taken[0][1].session_id, lead[0][1].session_id
+            corrections.link(database, *ids, Relation.SUBAGENT, NOW)
+        restore = corrected.restore_sessions
+
+        async def take_in() -> None:
+            watch, loop = at.setup._corrected, asyncio.get_running_loop()
+            assert watch is not None
+
+            async def speak() -> None:
+                nonlocal said
+                more, said = talk(at, "boats", 1, said)
+                during.append(more[0][1])
+
+            def restore_and_hear(*args: Any) -> None:
+                if not during:
+                    asyncio.run_coroutine_threadsafe(speak(), loop).result(10)
+                restore(*args)
+
+            monkeypatch.setattr(corrected, "restore_sessions", restore_and_hear)
+            for _ in range(3):
+                await watch.look()
+                await asyncio.to_thread(settled, path, 7)
+
+        asyncio.run(take_in())
+        ((_, late),) = talk(at, "ferries", 1, said)[0]
+    assert during[0].session_id == ids[0]
+    assert (late.session_id, late.parent_session_id) == ids
+
+
+def test_a_session_is_merged_with_one_far_above_it(path: Path) -> None:
+    with office(path) as at:
+        above, between, kept, other = (
+            talk(at, topic, 1)[0][0][1].session_id
+            for topic in ("rivers", "bridges", "boats", "lakes")
+        )
+    with closing(open_database(path)) as database:
+        corrections.link(database, between, above, Relation.SUBAGENT, NOW)
+        corrections.link(database, kept, between, Relation.SUBAGENT, NOW)
+        corrections.merge(database, kept, above, NOW)
+        whole = {each.id: each for each in sessions(database)}
+        assert whole[between].parent_session_id == ""
+        assert whole[kept].parent_session_id == between
+        assert {whole[between].root_session_id, whole[kept].root_session_id} == {between}
+        corrections.link(database, other, kept, Relation.SUBAGENT, NOW)
+
+
+def test_a_circle_on_record_ends_a_link_all_the_same(path: Path, database: Database) -> None:
+    with office(path) as at:
+        ids = [talk(at, topic, 1)[0][0][1].session_id for topic in ("rivers", "boats", "lakes")]
+    with database.conn:
+        for id, parent in ((ids[0], ids[1]), (ids[1], ids[0])):
+            query = "update sessions set parent_session_id = ? where id = ?"
+            database.execute(query, [parent, id])
+    corrections.link(database, ids[2], ids[0], Relation.SUBAGENT, NOW)

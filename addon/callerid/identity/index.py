@@ -59,6 +59,13 @@ class Index(Generic[Name, Owner]):
         for name in self._names.pop(session.id, ()):
             self._part(name, session)
 
+    def take_over(self, session: Session, other: Index[Name, Owner]) -> None:
+        """Let all that another index finds on behalf of a session be found here too."""
+        for name in other._names.get(session.id, ()):
+            for owner in other.get(name):
+                if _session_of(owner) is session:
+                    self.add(session, name, owner)
+
     def drop(self, session: Session, names: Set[Name]) -> None:
         """Take away some of the names that were added on behalf of a session."""
         kept = [name for name in self._names.get(session.id, ()) if name not in names]

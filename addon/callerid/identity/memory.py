@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 from callerid.identity.history import Link
 from callerid.identity.index import Index
@@ -56,6 +57,18 @@ class Memory:
         if id in self._sessions:
             self._forget(self._sessions[id])
 
+    def replace(self, ids: Iterable[str], other: Memory) -> None:
+        """Forget some sessions, and remember instead all that another memory holds."""
+        for id in ids:
+            self.forget(id)
+        for session in other._sessions.values():
+            self._sessions[session.id] = session
+            self.messages += session.messages
+            for index, others in zip(self._indexes(), other._indexes(), strict=True):
+                index.take_over(session, others)
+        self.longest = max(self.longest, other.longest)
+        self.openings.take_over(other.openings)
+
     def lengthen(self, session: Session, messages: int) -> None:
         """Say how many messages a session has now."""
         self.messages += messages - session.messages
@@ -93,8 +106,11 @@ class Memory:
     def _forget(self, session: Session) -> None:
         del self._sessions[session.id]
         self.messages -= session.messages
-        for index in (
+        for index in self._indexes():
+            index.forget(session)
+
+    def _indexes(self) -> tuple[Index[Any, Any], ...]:
+        return (
             self.points, self.units, self.replies, self.errands, self.responses, self.tool_ids,
             self.declared, self.companies,
-        ):  # fmt: skip
-            index.forget(session)
+        )  # fmt: skip

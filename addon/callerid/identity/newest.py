@@ -41,6 +41,12 @@ class NewestReplies(Index[int, Session]):
             self._sketch(*self._waiting.popitem(last=False)[1])
         return super().get(name)
 
+    def take_over(self, session: Session, other: Index[int, Session]) -> None:
+        """Let a session be found here by the reply that it is found by in another index."""
+        super().take_over(session, other)
+        if isinstance(other, NewestReplies) and session.id in other._waiting:
+            self.keep(*other._waiting[session.id])
+
     def forget(self, session: Session) -> None:
         """Take away a session's reply."""
         self._waiting.pop(session.id, None)

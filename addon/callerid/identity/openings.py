@@ -44,6 +44,11 @@ class Openings:
         if text:
             self._asides.append(Opening(session, text[:TEXT_KEPT], now))
 
+    def take_over(self, other: Openings) -> None:
+        """Remember those of another; a session that it has, too, is only that one."""
+        self._begun = _joined(self._begun, other._begun)
+        self._asides = _joined(self._asides, other._asides)
+
     def quoted_by(self, text: str, scope: str, now: float) -> list[Session]:
         """The conversations whose opening a side call quotes, the newest last."""
         text = text[:TEXT_KEPT]
@@ -69,6 +74,12 @@ class Openings:
 def first_words(opening: Iterable[str]) -> str:
     """What the person said first: clients put blocks of their own before it."""
     return next(filter(None, reversed(list(opening))), "")
+
+
+def _joined(ours: deque[Opening], others: deque[Opening]) -> deque[Opening]:
+    ids = {one.session.id for one in others}
+    kept = [one for one in ours if one.session.id not in ids]
+    return deque(sorted([*kept, *others], key=lambda one: one.at), maxlen=KEPT)
 
 
 def _is_fresh(opening: Opening, scope: str, now: float) -> bool:

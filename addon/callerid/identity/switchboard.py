@@ -56,6 +56,7 @@ class Switchboard:
 
     def __init__(self, configuration: Configuration, new_id: NewId) -> None:
         settings = configuration.settings.session
+        self._configuration = configuration
         tags = [block.tag for block in configuration.clients.injected_blocks]
         self.settings = settings
         self.memory = Memory(settings.max_sessions, settings.session_ttl_seconds)
@@ -65,6 +66,12 @@ class Switchboard:
         self._owners: OrderedDict[str, str] = OrderedDict()  # the scope that a declared id is of
         self.declarations = Declarations(configuration.clients)
         self._new_id = new_id
+
+    def beside(self) -> Switchboard:
+        """Another one with the same settings, that knows no call: it may be used in a thread."""
+        other = Switchboard(self._configuration, self._new_id)
+        other._owners = self._owners.copy()
+        return other
 
     def take(self, request: Request, now: float) -> Turn | None:
         """The turn that a request begins; None where it is no LLM call. Raises NotJSON."""
@@ -99,8 +106,12 @@ class Switchboard:
     ) -> None:
         """Remember how a turn ended; None is a reply that could not be read.
 
-        Without `is_newest` there is a newer reply on record, whose words count.
+        Without `is_newest` there is a newer reply on record, whose words count. Where its session
+        was read again from the record meanwhile, there is nothing to remember it by.
         """
+        known = self.memory.get(turn.session.id) if turn.session else None
+        if known is not turn.session and known is not None:
+            return
         answer = reply or Reply()
         if turn.point is not None:
             remember.reply(

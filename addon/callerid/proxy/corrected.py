@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from callerid.archive import corrections
+from callerid.archive.corrections import Made
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
-from callerid.traces.restore import Corrections
+from callerid.traces.restore import restore_sessions
 
 LOOK_SECONDS = 2.0
+MOST_SECONDS = 30.0  # a call that hangs holds up what corrects its session for so long
+
+
+class _Waiting:
+    """A correction that is to be taken in: twice, as calls were recorded in between."""
+
+    def __init__(self, made: Made) -> None:
+        self.made = made
+        self.ids = {made.session_id, made.other_session_id}
+        self.since = time.monotonic()
+        self.is_taken_in = False
+
+    @property
+    def is_late(self) -> bool:
+        return not self.is_taken_in and time.monotonic() - self.since > MOST_SECONDS
 
 
 class Corrected:
     """Lets memory follow the record where a person corrected that.
 
-    The sessions concerned are forgotten and read again from the record, a call at a time, so that
-    nothing waits for it; not while one of them has a call under way. `is_busy` says which have.
+    The sessions concerned are read again from the record, in a thread and into a memory of their
+    own, and then take the place of those remembered, all at once; not while one of them has a call
+    under way, unless that takes too long. `is_busy` says which have. Until then calls are recorded
+    as they were identified: the record is corrected again each time.
     """
 
     def __init__(
         self, path: Path, switchboard: Switchboard, is_busy: Callable[[str], bool], guard: Guard
     ) -> None:
-        self._corrections = Corrections(path)
+        self._path = path
         self._board = switchboard
         self._is_busy = is_busy
         self._guard = guard
         self._task: asyncio.Task[None] | None = None
+        self._waiting: list[_Waiting] = []
+        self._seen = 0
+        self._seen = self._newest()
 
     def start(self) -> None:
         """Begin to look, in the loop that runs; again and again until `stop`."""
@@ -41,18 +65,47 @@ class Corrected:
             self._task = None
 
     async def _watch(self) -> None:
-        waiting: set[str] = set()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             with self._guard("corrections"):
-                waiting |= await asyncio.to_thread(self._corrections.new)
-                if waiting and not any(map(self._is_busy, waiting)):
-                    await self._take_in(waiting)
-                    self._guard.tell(f"a person corrected {len(waiting)} sessions: taken in")
-                    waiting = set()
+                await self.look()
 
-    async def _take_in(self, ids: set[str]) -> None:
-        for id in ids:
-            self._board.memory.forget(id)
-        for _ in self._corrections.restored(ids, self._board, self._guard):
-            await asyncio.sleep(0)
+    async def look(self) -> None:
+        """Take in what can be; raises BadDatabase."""
+        newest = await asyncio.to_thread(self._newest)
+        if self._waiting or newest != self._seen:
+            known = [one.made for one in self._waiting]
+            made = await asyncio.to_thread(corrections.heeded, self._path, self._seen, known)
+            new = made[len(known) :]
+            self._waiting += map(_Waiting, new)
+            self._seen = new[-1].number if new else newest
+        for one in self._waiting[:]:
+            with self._guard("corrections"):
+                await self._take_in(one)
+
+    async def _take_in(self, one: _Waiting) -> None:
+        if any(map(self._is_busy, one.ids)) and not one.is_late:
+            return
+        before, aside = self._calls(one), self._board.beside()
+        await asyncio.to_thread(restore_sessions, self._path, one.ids, aside, self._guard)
+        is_over = not any(map(self._is_busy, one.ids)) and self._calls(one) == before
+        if not is_over and not one.is_late:
+            return  # somebody called meanwhile
+        self._board.memory.replace(one.ids, aside.memory)
+        if one.is_taken_in:
+            self._waiting.remove(one)
+        else:
+            one.is_taken_in = True
+            self._guard.tell(f"a person's {one.made.kind} of {one.made.session_id} was taken in")
+
+    def _calls(self, one: _Waiting) -> list[int]:
+        """How many calls of each session concerned are remembered."""
+        found = map(self._board.memory.get, sorted(one.ids))
+        return [session.calls if session else 0 for session in found]
+
+    def _newest(self) -> int:
+        """The newest there is; a file that is gone, or locked, has none that are new."""
+        try:
+            return corrections.newest(self._path)
+        except sqlite3.Error:
+            return self._seen

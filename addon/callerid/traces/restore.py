@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -48,11 +47,7 @@ def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> b
         if switchboard.settings.enabled:
             since = now - switchboard.settings.session_ttl_seconds
             rows = live_calls(database, since, RESTORED_CALLS, RESTORED_BYTES)
-            newest = {row["session_id"]: row["id"] for row in rows if row["is_answered"]}
-            past = _Past(database, switchboard)
-            for row in rows:
-                with guard("restore"):
-                    past.take(row, is_newest=newest.get(row["session_id"]) == row["id"])
+            _take_all(rows, _Past(database, switchboard), guard)
         return digest_key(database)
     finally:
         database.conn.close()
@@ -67,44 +62,19 @@ def restored_bindings(path: Path, since: float) -> list[Bound]:
         return list(traces.bindings(database, since))
 
 
-class Corrections:
-    """What people correct in a traces.db while a proxy runs."""
+def restore_sessions(
+    path: Path, ids: Iterable[str], switchboard: Switchboard, guard: Guard
+) -> None:
+    """Remember some sessions of a traces.db as they are on record; raises BadDatabase."""
+    with closing(open_database(path)) as database:
+        _take_all(calls_of(database, ids), _Past(database, switchboard), guard)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
-        self._seen = 0
-        self._seen = self._newest()
 
-    def new(self) -> set[str]:
-        """The sessions that were corrected since the last time; raises BadDatabase."""
-        newest = self._newest()
-        if newest == self._seen:
-            return set()
-        query = "select session_id, other_session_id from corrections where number > ?"
-        with closing(open_database(self._path)) as database:
-            rows = database.conn.execute(query, [self._seen]).fetchall()
-        self._seen = newest
-        return {id for row in rows for id in row if id}
-
-    def restored(self, ids: set[str], switchboard: Switchboard, guard: Guard) -> Iterator[None]:
-        """Remember sessions as they are on record now, a call at a time."""
-        with closing(open_database(self._path)) as database:
-            rows = calls_of(database, ids)
-            newest = {row["session_id"]: row["id"] for row in rows if row["is_answered"]}
-            past = _Past(database, switchboard)
-            for row in rows:
-                with guard("restore"):
-                    past.take(row, is_newest=newest.get(row["session_id"]) == row["id"])
-                yield
-
-    def _newest(self) -> int:
-        """The number of the newest; a file that is gone, or locked, has none that are new."""
-        try:
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-                query = "select coalesce(max(number), 0) from corrections"
-                return int(connection.execute(query).fetchone()[0])
-        except sqlite3.Error:
-            return self._seen
+def _take_all(rows: list[dict[str, object]], past: _Past, guard: Guard) -> None:
+    newest = {row["session_id"]: row["id"] for row in rows if row["is_answered"]}
+    for row in rows:
+        with guard("restore"):
+            past.take(row, is_newest=newest.get(row["session_id"]) == row["id"])
 
 
 class _Past:

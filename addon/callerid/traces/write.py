@@ -89,18 +89,25 @@ class Writer:
     def _forget(self) -> None:
         self._shelf = Shelf()
         self._deletions: object = None
+        self._corrections: object = None
         self._newest: OrderedDict[tuple[str, bool], tuple[str, list[str]]] = OrderedDict()
         self._met: OrderedDict[str, None] = OrderedDict()
         self._begun: dict[str, tuple[str, ...]] = {}  # what must not be written down of each call
 
     def _heed_deletions(self, database: Database) -> None:
-        """Forget what is stored, if something was deleted since the last time."""
-        query = "select value from facts where name = 'deletions'"
-        (deletions,) = database.conn.execute(query).fetchone()
-        if deletions != self._deletions:
+        """Forget what is stored, if something was deleted since the last time.
+
+        Where a person corrected something, only sessions may be gone: no message, and no call.
+        """
+        query = "select name, value from facts where name in ('deletions', 'corrections')"
+        facts = dict(database.conn.execute(query).fetchall())
+        if facts["deletions"] != self._deletions:
             begun = self._begun
             self._forget()
-            self._deletions, self._begun = deletions, begun
+            self._deletions, self._begun = facts["deletions"], begun
+        if facts.get("corrections") != self._corrections:
+            self._met.clear()
+            self._corrections = facts.get("corrections")
 
     def _take(self, batch: Batch, entry: Entry) -> None:
         if entry.state is not State.IN_FLIGHT:

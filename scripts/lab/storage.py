@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ from callerid.prices import Prices
 from callerid.recordings import calls
 from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
+from callerid.traces.discretion import discretion
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
 from callerid.traces.write import Writer
@@ -33,6 +35,7 @@ from lab.load import Wrong
 from lab.played import Sink, desk_for, play, varied
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "sessions.jsonl.xz"
+Content = Literal["full", "redacted", "none"]
 LONG_TURNS = 400
 HUNDRED = 100
 SESSIONS = 1_000
@@ -103,7 +106,9 @@ def print_storage(console: Console, minutes: float, *, is_quick: bool) -> None:
         if words and not is_quick:
             console.print(f"recorded sessions: {words}")
         if minutes:
-            console.print(_sustained(Path(folder) / "sustained.db", 60 * minutes))
+            for content in ("full", "redacted", "none"):
+                told = _sustained(Path(folder) / f"{content}.db", 60 * minutes, content)
+                console.print(f"{content}: {told}")
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
@@ -166,14 +171,17 @@ def _corpus(path: Path) -> Size:
     return tally.size()
 
 
-def _sustained(path: Path, seconds: float) -> str:
+def _sustained(path: Path, seconds: float, content: Content) -> str:
     """What becomes of a load that goes on, in words; raises Wrong where a record is lost."""
     sink = Sink()
     with desk_for(sink) as desk:
         for at, turn in enumerate(varied(TEMPLATES)):
             play(desk, turn, 1000.0 + at * _TICK)
-    guard = Guard()
-    recorder = Recorder(path, RecordSettings(), guard, Prices(load().prices))
+    guard, shipped = Guard(), load()
+    record = RecordSettings(content=content)
+    shipped = replace(shipped, settings=replace(shipped.settings, record=record))
+    discreetly = discretion(shipped, guard)
+    recorder = Recorder(path, record, guard, Prices(shipped.prices), discreetly)
     try:
         fed = _feed(recorder, copies.endlessly(sink.taken()), seconds)
         ended = time.monotonic()

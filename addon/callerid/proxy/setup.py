@@ -26,6 +26,7 @@ from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration
 from callerid.stamp.stamper import Stamper
 from callerid.stamp.upstreams import Upstreams
+from callerid.traces.discretion import discretion
 from callerid.traces.record import Recorder
 from callerid.traces.restore import restore, restored_bindings
 from callerid.traces.rows import Entry
@@ -54,10 +55,11 @@ class Setup:
         self._prices = Prices(configuration.prices)  # of those who look: asked in the loop
         self._recorder, digest_key = None, os.urandom(32)
         if settings.record.enabled:
+            discreetly = discretion(configuration, guard)
             digest_key = restore(database, switchboard, guard, time.time())
             _restore_bindings(database, dispatcher.routes, settings.routing.affinity_ttl_secs)
             recorders_own = Prices(configuration.prices)  # it asks in a thread of its own
-            self._recorder = Recorder(database, settings.record, guard, recorders_own)
+            self._recorder = Recorder(database, settings.record, guard, recorders_own, discreetly)
         self.scopes = Scopes(configuration.credentials, digest_key)
         numbers = Numbers(guard.counts)
         self._exporter = _exporter(configuration, guard, numbers)

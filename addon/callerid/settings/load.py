@@ -20,6 +20,7 @@ from callerid.settings.tables import (
     PriceTable,
     ProfileTable,
     ProviderTable,
+    SecretTable,
     UpstreamRow,
 )
 from callerid.settings.values import Settings
@@ -33,6 +34,7 @@ class Configuration(msgspec.Struct, frozen=True):
     providers: ProviderTable
     profiles: ProfileTable
     credentials: CredentialTable
+    secrets: SecretTable
     prices: PriceTable
 
 
@@ -47,6 +49,7 @@ def load(path: str = "") -> Configuration:
         read(_table(tables.providers, "providers", beside), ProviderTable),
         read(_table(tables.profiles, "profiles", beside), ProfileTable),
         read(_table(tables.credentials, "credentials", beside), CredentialTable),
+        read(_table(tables.secrets, "secrets", beside), SecretTable),
         read(_table(tables.prices, "prices", beside), PriceTable),
     )
     _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
@@ -62,6 +65,10 @@ def load(path: str = "") -> Configuration:
     for row in configuration.credentials.renewed:
         _check_pattern(
             row.pattern, f"{_table(tables.credentials, 'credentials', beside)}: {row.name}.pattern"
+        )
+    for secret in configuration.secrets.secrets:
+        _check_pattern(
+            secret.pattern, f"{_table(tables.secrets, 'secrets', beside)}: {secret.name}.pattern"
         )
     return configuration
 

@@ -157,6 +157,22 @@ class CredentialTable(Strict, frozen=True):
     subjects: tuple[SubjectRow, ...] = ()
 
 
+class SecretRow(Strict, frozen=True):
+    """What one kind of secret looks like; a group of the pattern is what is masked."""
+
+    name: str
+    pattern: str
+    source: str
+    holds: tuple[str, ...] = ()
+    luhn: bool = False
+
+
+class SecretTable(Strict, frozen=True):
+    """config/secrets.yaml."""
+
+    secrets: tuple[SecretRow, ...]
+
+
 Dollars = Annotated[float, Meta(ge=0, description="US dollars, 0 or more")]
 
 

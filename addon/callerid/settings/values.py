@@ -23,6 +23,10 @@ Storage = Annotated[
     str,
     Meta(pattern=r"^(memory://|rediss?://.+)$", description="memory:// or redis://HOST:PORT/DB"),
 ]
+Function = Annotated[
+    str,
+    Meta(pattern=r"^([\w.]+:\w+)?$", description='a function as package.module:function, or ""'),
+]
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
@@ -93,6 +97,10 @@ class RecordSettings(Strict, frozen=True):
     queue_bytes: Limit = 256 << 20
     flush_seconds: Seconds = 0.5
     reply_bytes: Count = 8 << 20
+    content: Literal["full", "redacted", "none"] = "full"
+    redact: Function = ""
+    keep_days: Annotated[float, Meta(ge=0, description="a number of days, 0 or more")] = 0
+    keep_bytes: Count = 0
 
 
 class StreamSettings(Strict, frozen=True):
@@ -156,6 +164,7 @@ class TableSettings(Strict, frozen=True):
     providers: FileName = ""
     profiles: FileName = ""
     credentials: FileName = ""
+    secrets: FileName = ""
     prices: FileName = ""
 
 

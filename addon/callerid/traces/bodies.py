@@ -97,7 +97,7 @@ def message(database: Database, message_id: object) -> bytes:
 def request_body(database: Database, call_id: str) -> Body:
     """The body of a recorded request; raises NotJSON and NotPacked where its record is broken."""
     row = next(iter(database.query("select * from calls where id = ?", [call_id])), None)
-    if row is None:
+    if row is None or row["request_exactness"] == Exactness.ABSENT:
         return _ABSENT
     body = body_with(row, messages_of(database, call_id), partial(message, database))
     if row["request_patch"] is not None:

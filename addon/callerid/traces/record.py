@@ -10,6 +10,7 @@ from pathlib import Path
 from callerid.guard import Guard
 from callerid.prices import Prices
 from callerid.settings.values import RecordSettings
+from callerid.traces.discretion import Discretion
 from callerid.traces.rows import Entry
 from callerid.traces.write import Writer
 
@@ -25,8 +26,12 @@ class Recorder:
     written again, recording goes on.
     """
 
-    def __init__(self, path: Path, settings: RecordSettings, guard: Guard, prices: Prices) -> None:
+    def __init__(
+        self, path: Path, settings: RecordSettings, guard: Guard, prices: Prices,
+        discretion: Discretion | None = None,
+    ) -> None:  # fmt: skip
         self.path = path
+        self._discretion = discretion
         self._prices = prices
         self._queue: queue.Queue[Entry | None] = queue.Queue(settings.queue_size)
         self._most_bytes = settings.queue_bytes
@@ -73,7 +78,7 @@ class Recorder:
             self._guard.note("dropped", f"{self.path}: not written in time at the end", self.depth)
 
     def _run(self) -> None:
-        writer = Writer(self.path, self._prices)
+        writer = Writer(self.path, self._prices, self._discretion)
         while batch := self._batch():
             entries = [entry for entry in batch if entry is not None]
             if entries and (trouble := self._write(writer, entries)):

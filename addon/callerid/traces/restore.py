@@ -15,7 +15,7 @@ from callerid.guard import Guard
 from callerid.identity import history as histories
 from callerid.identity.history import Trail
 from callerid.identity.switchboard import Switchboard
-from callerid.traces import bodies
+from callerid.traces import bodies, unsaid
 from callerid.traces import database as traces
 from callerid.traces.database import (
     Bound,
@@ -164,7 +164,7 @@ class _Past:
 
 def _read(raws: list[bytes], dialect: Dialect, reader: MessageReader) -> list[Message]:
     read_parts = dialects.reader_of(dialect).read_parts
-    return [reader.read(dialect, raw, read_parts) for raw in raws]
+    return [unsaid.read(raw) or reader.read(dialect, raw, read_parts) for raw in raws]
 
 
 def reply_of(recorded: Recorded, dialect: Dialect, reader: MessageReader) -> Reply:

@@ -15,6 +15,7 @@ from callerid.prices import Prices, sale, used
 from callerid.traces import exactly, rows
 from callerid.traces.batch import Batch
 from callerid.traces.database import BadDatabase, open_database
+from callerid.traces.discretion import Discretion
 from callerid.traces.rows import Entry, Row, State
 from callerid.traces.said import SYSTEM, TOOLS, Shelf
 from callerid.traces.writers import Writing
@@ -33,9 +34,10 @@ Value = TypeVar("Value")
 class Writer:
     """Writes batches of entries into one file, which may vanish and come back."""
 
-    def __init__(self, path: Path, prices: Prices) -> None:
+    def __init__(self, path: Path, prices: Prices, discretion: Discretion | None = None) -> None:
         self._path = path
         self._prices = prices
+        self._discretion = discretion or Discretion()
         self._writing = Writing(path)
         self._database: Database | None = None
         self._file = (0, 0)
@@ -104,11 +106,11 @@ class Writer:
         if entry.state is not State.IN_FLIGHT:
             entry = priced(entry, self._prices)
         hidden = self._begun.get(entry.id)
-        if hidden is None and self._is_there(entry):
-            hidden = rows.secrets_of(entry)
-            batch.change(entry.id, rows.outcome_row(entry, hidden))
-        elif hidden is None:
+        is_new = hidden is None and not self._is_there(entry)
+        if hidden is None:
             hidden = self._begun[entry.id] = rows.secrets_of(entry)
+        entry, is_whole = self._discretion.answered(entry)
+        if is_new:
             self._begin(batch, entry, hidden)
         else:
             batch.change(entry.id, rows.outcome_row(entry, hidden))
@@ -120,7 +122,7 @@ class Writer:
             batch.tool_calls += rows.tool_calls(entry.id, entry.reply, hidden)
             ids, is_as_sent = self._shelf.messages(entry.reply.messages, hidden)
             batch.refer(entry.id, ids, 0, is_reply=True)
-        kept = exactly.reply(entry, hidden, is_as_sent=is_as_sent)
+        kept = exactly.reply(entry, hidden, is_as_sent=is_as_sent and is_whole)
         batch.change(entry.id, {"reply_exactness": kept.exactness.value})
         if kept.body is not None:
             batch.replies.append((entry.id, kept.is_against_messages, kept.body))
@@ -138,6 +140,7 @@ class Writer:
         return self._database.conn.execute(query, [entry.id]).fetchone() is not None
 
     def _begin(self, batch: Batch, entry: Entry, hidden: tuple[str, ...]) -> None:
+        entry, is_whole = self._discretion.asked(entry)
         call, identity = entry.call, entry.identity
         ids, is_as_sent = self._shelf.messages(call.messages, hidden)
         system = self._shelf.prompt(SYSTEM, call.system_raw, call.system, hidden)
@@ -154,7 +157,9 @@ class Writer:
             "base_length": length,
             "writer_id": self._writing.id,
             "reply_exactness": None,
-            **exactly.request(entry, hidden, is_as_sent=is_as_sent),
+            **self._discretion.row(
+                exactly.request(entry, hidden, is_as_sent=is_as_sent), is_whole=is_whole
+            ),
         }
         batch.calls[entry.id] = rows.call_row(entry, hidden, stored)
         batch.refer(entry.id, ids, length, is_reply=False)

@@ -159,6 +159,18 @@ def test_all_before_a_time_goes(path: Path) -> None:
     sound(path)
 
 
+def test_what_comes_after_something_was_forgotten_is_found_too(path: Path) -> None:
+    """Its numbers may be those of messages that are gone."""
+    run(path, sessions(path)["liquorice"], "--yes")
+    with office(path) as at:
+        talk(at, "liquorice", 2)
+    indexed(path)
+
+    assert words_in(path, "liquorice").count("fts") == 6
+    assert words_in(path, "harbour").count("fts") == 9
+    sound(path)
+
+
 def test_it_asks_and_a_dry_run_lets_all_stay(path: Path) -> None:
     before, session = whole(path), sessions(path)["harbour"]
 

@@ -142,9 +142,7 @@ for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
     show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
     export.export, importing.import_,
-=======
     forget.forget,
->>>>>>> b9e1085 (Retention by age and size, and callerid forget)
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -57,6 +57,18 @@ delete from messages where id in (select value from json_each(:ids))
     and not exists (select 1 from calls where tools_message_id = messages.id)
     and not exists (select 1 from agents where system_message_id = messages.id)
 """
+# The full-text index needs not look at all messages again: it knows which are new (searching.py).
+_TELL = (
+    """
+    update facts set value = min(value, (select coalesce(max(rowid), 0) from messages))
+    where name = 'searched_until'
+    """,
+    """
+    update facts set value = value + 1 where name = 'searched_deletions'
+        and value = (select value from facts where name = 'deletions')
+    """,
+    "update facts set value = value + 1 where name = 'deletions'",
+)
 _DELETE_PARTS = """
 delete from messages where id in (
     select value from json_each(:ids) except
@@ -106,7 +118,8 @@ def _delete(
     connection.execute(_DELETE_UNUSED, named)
     if parts:
         connection.execute(_DELETE_PARTS, {"ids": _json(parts)})
-    connection.execute("update facts set value = value + 1 where name = 'deletions'")
+    for statement in _TELL:
+        connection.execute(statement)
 
 
 def _rebase(connection: sqlite3.Connection, named: dict[str, str]) -> None:

@@ -181,6 +181,7 @@ def test_a_step_that_was_taken_is_not_changed_afterwards() -> None:
         "005": "e07994d1aa38f439",
         "006": "e6b459197c1785f3",
         "007": "e9d8d69a3bef4005",
+        "008": "1c5cec3923c186c1",
     }
 
 

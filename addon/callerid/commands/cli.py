@@ -17,6 +17,7 @@ from callerid.archive.sessions import Filter, sessions
 from callerid.commands import (
     correct,
     export,
+    forget,
     identify_command,
     importing,
     launch,
@@ -141,6 +142,7 @@ for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
     show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
     export.export, importing.import_,
+    forget.forget,
 ):  # fmt: skip
     cli.add_command(command)
 

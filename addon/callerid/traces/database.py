@@ -57,6 +57,8 @@ def open_database(path: Path) -> Database:
 
 
 def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
+    connection.execute("pragma auto_vacuum = incremental")  # of a new file; see retention.py
+    connection.execute("pragma secure_delete = on")  # what is deleted is overwritten
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
     database = Database(connection)

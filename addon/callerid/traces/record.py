@@ -16,6 +16,9 @@ from callerid.traces.write import Writer
 
 BATCH = 1000  # entries a transaction: pages that many of them touch are written once
 BATCH_BYTES = 32 << 20  # of requests and replies: large ones are written as they come
+TEND_SECONDS = 0.02  # for what can wait: indexing, deleting; records come first
+REST_SECONDS = 0.1  # after that, where there is more of it
+IDLE_SECONDS = 5.0  # where there is not
 RETRY_SECONDS = 2.0  # after a failure the next batch waits; the queue holds meanwhile
 
 
@@ -32,6 +35,7 @@ class Recorder:
     ) -> None:  # fmt: skip
         self.path = path
         self._discretion = discretion
+        self._settings = settings
         self._prices = prices
         self._queue: queue.Queue[Entry | None] = queue.Queue(settings.queue_size)
         self._most_bytes = settings.queue_bytes
@@ -78,8 +82,10 @@ class Recorder:
             self._guard.note("dropped", f"{self.path}: not written in time at the end", self.depth)
 
     def _run(self) -> None:
-        writer = Writer(self.path, self._prices, self._discretion)
-        while batch := self._batch():
+        writer = Writer(self.path, self._prices, self._discretion, self._settings)
+        pause = REST_SECONDS
+        while True:
+            batch = self._batch(pause)
             entries = [entry for entry in batch if entry is not None]
             if entries and (trouble := self._write(writer, entries)):
                 self._guard.note("dropped", trouble, len(entries))
@@ -87,7 +93,16 @@ class Recorder:
             self._finished_bytes += sum(entry.size for entry in entries)
             if None in batch or (self._is_closing.is_set() and self._queue.empty()):
                 break
+            if self._queue.qsize() < BATCH:
+                pause = self._tend(writer)
         writer.close()
+
+    def _tend(self, writer: Writer) -> float:
+        """Let the writer do some of what can wait; after how many seconds again, if none comes."""
+        with self._guard("tend"):
+            if writer.tend(TEND_SECONDS, time.time()):
+                return REST_SECONDS
+        return IDLE_SECONDS
 
     def _write(self, writer: Writer, entries: list[Entry]) -> str:
         """Write some entries; one by one, should one of them spoil the batch."""
@@ -101,9 +116,15 @@ class Recorder:
             self._guard.note("dropped", lost[0], len(lost))
         return ""
 
-    def _batch(self) -> list[Entry | None]:
-        """The entries of one transaction: those that come within the flush time, at least one."""
-        batch = [self._queue.get()]
+    def _batch(self, pause: float) -> list[Entry | None]:
+        """The entries of one transaction: those that come within the flush time.
+
+        None of them where none came within the pause.
+        """
+        try:
+            batch = [self._queue.get(timeout=pause)]
+        except queue.Empty:
+            return []
         size = batch[0].size if batch[0] else 0
         deadline = time.monotonic() + self._flush_seconds
         while len(batch) < BATCH and size < BATCH_BYTES and batch[-1] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +13,12 @@ from msgspec.structs import replace
 from sqlite_utils import Database
 
 from callerid.prices import Prices, sale, used
-from callerid.traces import exactly, rows
+from callerid.settings.values import RecordSettings
+from callerid.traces import exactly, rows, searching
 from callerid.traces.batch import Batch
 from callerid.traces.database import BadDatabase, open_database
 from callerid.traces.discretion import Discretion
+from callerid.traces.retention import Retention
 from callerid.traces.rows import Entry, Row, State
 from callerid.traces.said import SYSTEM, TOOLS, Shelf
 from callerid.traces.writers import Writing
@@ -27,6 +30,7 @@ KNOWN = 20_000  # sessions' newest calls, and sessions and agents that are there
 # copied out of the log once in so many.
 CACHE_KIB = 32 << 10
 CHECKPOINT_PAGES = 4000
+INDEXED_AT_ONCE = 200  # messages: a few milliseconds
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -34,7 +38,11 @@ Value = TypeVar("Value")
 class Writer:
     """Writes batches of entries into one file, which may vanish and come back."""
 
-    def __init__(self, path: Path, prices: Prices, discretion: Discretion | None = None) -> None:
+    def __init__(
+        self, path: Path, prices: Prices, discretion: Discretion | None = None,
+        settings: RecordSettings | None = None,
+    ) -> None:  # fmt: skip
+        self._retention = Retention(settings or RecordSettings())
         self._path = path
         self._prices = prices
         self._discretion = discretion or Discretion()
@@ -62,6 +70,27 @@ class Writer:
             self._let_go()
             raise
         return ""
+
+    def tend(self, seconds: float, now: float) -> bool:
+        """Do some of what can wait, for about so many seconds; whether there is more.
+
+        What is new is indexed for search, what may not stay is deleted. Where another has the file
+        it waits for the next time.
+        """
+        until = time.monotonic() + seconds
+        try:
+            if self._database is None and not self._path.exists():
+                return False
+            database = self._open()
+            while time.monotonic() < until:
+                if not (
+                    searching.index(database, INDEXED_AT_ONCE)
+                    or self._retention.step(database, now)
+                ):
+                    return False
+        except (sqlite3.Error, OSError, BadDatabase):
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file, and say that this writer is done."""
@@ -93,6 +122,7 @@ class Writer:
         self._newest: OrderedDict[tuple[str, bool], tuple[str, list[str]]] = OrderedDict()
         self._met: OrderedDict[str, None] = OrderedDict()
         self._begun: dict[str, tuple[str, ...]] = {}  # what must not be written down of each call
+        self._deleted: set[str] = set()  # calls under way that are on record no more
 
     def _heed_deletions(self, database: Database) -> None:
         """Forget what is stored, if something was deleted since the last time.
@@ -102,14 +132,23 @@ class Writer:
         query = "select name, value from facts where name in ('deletions', 'corrections')"
         facts = dict(database.conn.execute(query).fetchall())
         if facts["deletions"] != self._deletions:
-            begun = self._begun
+            begun, deleted = self._begun, self._deleted
             self._forget()
-            self._deletions, self._begun = facts["deletions"], begun
+            self._deletions = facts["deletions"]
+            for id, hidden in begun.items():
+                if database.conn.execute("select 1 from calls where id = ?", [id]).fetchone():
+                    self._begun[id] = hidden
+                else:
+                    deleted.add(id)
+            self._deleted = deleted
         if facts.get("corrections") != self._corrections:
             self._met.clear()
             self._corrections = facts.get("corrections")
 
     def _take(self, batch: Batch, entry: Entry) -> None:
+        if entry.id in self._deleted:
+            self._deleted.discard(entry.id)
+            return
         if entry.state is not State.IN_FLIGHT:
             entry = priced(entry, self._prices)
         hidden = self._begun.get(entry.id)

@@ -42,16 +42,20 @@ def database(path: Path) -> Iterator[Database]:
 
 
 def talk(
-    at: Office, topic: str, turns: int, said: list[Any] | None = None
+    at: Office,
+    topic: str,
+    turns: int,
+    said: list[Any] | None = None,
+    headers: tuple[tuple[str, str], ...] = (),
 ) -> tuple[list[tuple[str, Identity]], list[Any]]:
     """Some turns about a topic; the calls, and what was said in the end."""
     said, taken = list(said or []), []
     for number in range(turns):
         said.append({"role": "user", "content": f"Tell me more of {topic}, part {number}, please."})
         reply = f"Of {topic} there is this to say, in part {number}: it is deep."
-        taken.append(
-            at.call("/v1/messages", {"model": "m", "messages": said}, anthropic_reply(text(reply)))
-        )
+        body = {"model": "m", "messages": said}
+        answer = anthropic_reply(text(reply))
+        taken.append(at.call("/v1/messages", body, answer, headers=headers))
         said.append({"role": "assistant", "content": reply})
     return taken, said
 
@@ -293,14 +297,15 @@ def test_who_speaks_before_it_is_taken_in_does_not_undo_it(
 
 def test_who_goes_on_from_before_a_split_stays(path: Path) -> None:
     with office(path) as at:
-        taken, said = talk(at, "rivers", 4)
+        declared = (("x-callerid-session-id", "ours"),)  # or it would be a fork
+        taken, said = talk(at, "rivers", 4, headers=declared)
         settled(path, 4)
         correct(path, "split", taken, [taken[1], taken[2]])
-        ((early, _),), _ = talk(at, "lakes", 1, said[:4])
+        ((early, _),), _ = talk(at, "lakes", 1, said[:4], declared)
         settled(path, 5)
         look(at, 2)
     with closing(open_database(path)) as database:
-        assert sessions_of(database)[early] != "sess_new"
+        assert sessions_of(database)[early] == "ours"
 
 
 def test_a_call_that_hangs_holds_up_only_what_corrects_its_session(
@@ -353,6 +358,9 @@ def test_a_call_that_hung_is_of_the_corrected_session_when_it_ends(
         replies.watch = hang  # type: ignore[method-assign]
         (hung, *_), said = talk(at, "boats", 1, said)
         settled(path, 4)
+        old = at.setup.desk.switchboard.memory.get(taken[0][1].session_id)
+        assert old is not None
+        assert old.calls == 1  # as the record has it: nothing that was forgotten came back
         look(at)
         ((_, late),) = talk(at, "ferries", 1, said)[0]
     with closing(open_database(path)) as database:
@@ -388,6 +396,8 @@ def test_a_call_that_comes_while_it_is_taken_in_finds_its_session(
                 restore(*args)
 
             monkeypatch.setattr(corrected, "restore_sessions", restore_and_hear)
+            await watch.look()
+            assert not watch._waiting[0].is_taken_in  # what was read lacks the call
             for _ in range(3):
                 await watch.look()
                 await asyncio.to_thread(settled, path, 7)

@@ -26,20 +26,26 @@ insert into facts (name, value) values ('corrections', 1)
 on conflict (name) do update set value = value + 1
 """
 # What was recorded late: a merged session's calls, or (then only the row) that it is there again;
-# of a split session, the calls that hold what only the calls split from it said.
+# of a split session, the calls that begin with all that was said up to the split, or in a call
+# split off that begins otherwise.
 _LATE = {
     "merge": """
         select id from calls where session_id = :other_session_id
         union all select id from sessions where id = :other_session_id
     """,
     "split": """
-        with recursive split (started_at, shared) as (
-            select started_at, base_length from calls where id = :call_id
+        with recursive long (id, started_at, length) as (
+            select id, started_at, base_length + (
+                select count(*) from call_messages where call_id = calls.id and is_reply = 0
+            ) from calls where session_id in (:session_id, :other_session_id) or id = :call_id
+        ), split as (
+            select * from long where id = :call_id
         ), moved (id) as (
             select id from calls where session_id = :other_session_id or id = :call_id
             union
-            select calls.id from moved join calls on calls.base_call_id = moved.id, split
-            where calls.base_length > split.shared
+            select calls.id from moved join calls on calls.base_call_id = moved.id
+            join long on long.id = moved.id, split
+            where calls.base_length >= min(split.length, long.length)
         )
         select calls.id from moved join calls on calls.id = moved.id, split
         where session_id = :session_id and calls.started_at >= split.started_at

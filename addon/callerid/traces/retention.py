@@ -69,7 +69,8 @@ def give_back(database: Database, kept: int = PAGES_KEPT) -> bool:
     free = _pragma(database, "freelist_count") - kept
     if free <= 0 or _pragma(database, "auto_vacuum") != _INCREMENTAL:
         return False
-    database.conn.execute(f"pragma incremental_vacuum({min(free, PAGES_AT_ONCE)})").fetchall()
+    # It gives a page back with each row of no columns, of which `execute` takes one in Python 3.11.
+    database.conn.executescript(f"pragma incremental_vacuum({min(free, PAGES_AT_ONCE)})")
     return free > PAGES_AT_ONCE
 
 

@@ -307,7 +307,7 @@ def test_a_proxy_that_runs_forgets_too_and_indexes_and_keeps(
             run(proxy.traces, session, "--yes")
 
             assert b"marzipan" not in left(proxy.traces)
-            until(lambda: "a person corrected 1 sessions" in proxy.log)
+            until(lambda: f"a person's forget of {session} was taken in" in proxy.log)
             said += [{"role": "user", "content": "Go on"}]
             assert say(client, provider.url, said) != session
             other = [{"role": "user", "content": "Something else"}]

@@ -33,7 +33,8 @@ select (select count(*) from gone),
             and call_id not in (select id from gone)))
 """
 _NOTE = """
-insert into corrections (kind, session_id, was, made_at) values ('forget', ?, '{}', ?)
+insert into corrections (kind, session_id, other_session_id, was, made_at)
+values ('forget', ?1, ?1, '{}', ?2)
 """
 _BLANK = """
 update corrections set was = '{}' where session_id in (select value from json_each(:ids))

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from callerid.archive.sessions import EVERYTHING, Filter, sessions
 from callerid.traces import bodies
-from callerid.turn import Call, Dialect, Kind, Message, Role
+from callerid.turn import Because, Call, Dialect, Kind, Message, Role
 from callerid.wire import canonical, dialects, wirejson
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import parse_call
@@ -85,6 +85,21 @@ class CallFacts(msgspec.Struct, frozen=True):
     def seconds(self) -> float | None:
         """From the request to the end of its reply."""
         return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
+
+    @property
+    def first_byte_seconds(self) -> float | None:
+        """From the request to the first byte of its reply."""
+        return None if self.first_byte_at is None else self.first_byte_at - self.started_at
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was not answered as it should have been."""
+        return self.state not in ("ok", "in_flight")
+
+    @property
+    def is_compaction(self) -> bool:
+        """Whether the history is told anew here: a summary is asked for, or opens it."""
+        return self.kind == Kind.COMPACTION or self.because == Because.COMPACTION
 
     @property
     def url(self) -> str:

@@ -63,15 +63,16 @@ _WHERE = {
 
 
 def search(
-    database: Database, words: str, which: Filter = EVERYTHING, limit: int = 20, mark: str = "\x01"
-) -> Iterator[Hit]:
+    database: Database, words: str, which: Filter = EVERYTHING, limit: int = 20, mark: str = "\x01",
+    *, reads_only: bool = False,
+) -> Iterator[Hit]:  # fmt: skip
     """The messages that hold some words, the best first; raises NotFound where there is no word.
 
     Words are looked for as they stand, all of them, in any order; "in quotes" as a phrase; the last
-    one may be the beginning of a word.
+    one may be the beginning of a word. Who only reads searches what is indexed.
     """
-    while searching.index(database):
-        time.sleep(PAUSE_SECONDS)
+    if not reads_only:
+        bring_up_to_date(database)
     said = {name: value for name, value in which._asdict().items() if value not in ("", None)}
     where = [clause for name, clause in _WHERE.items() if name in said]
     values = {
@@ -80,6 +81,12 @@ def search(
     }  # fmt: skip
     for row in database.query(_HITS.format(where=" and ".join(where) or "true"), values):
         yield msgspec.convert(row, Hit)
+
+
+def bring_up_to_date(database: Database) -> None:
+    """Index all that is not yet."""
+    while searching.index(database):
+        time.sleep(PAUSE_SECONDS)
 
 
 def wanted(words: str) -> str:

@@ -174,12 +174,13 @@ def _facts(row: dict[str, object]) -> SessionFacts:
     texts = {name: row[name] or "" for name in named}
     known = tuple(sorted(filter(None, models)))
     fields = {
-        **row, **texts, **counted, "cost": cost, "models": known, "title": _shortened(title)
+        **row, **texts, **counted, "cost": cost, "models": known, "title": shortened(title)
     }  # fmt: skip
     return SessionFacts(**fields)  # type: ignore[arg-type]
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """A text, cut where a title ends."""
     return text if len(text) <= TITLE_CHARACTERS else text[: TITLE_CHARACTERS - 1] + "…"
 
 

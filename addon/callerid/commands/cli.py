@@ -16,6 +16,7 @@ from callerid import __version__, files
 from callerid.archive.sessions import Filter, sessions
 from callerid.commands import (
     correct,
+    explore,
     export,
     forget,
     identify_command,
@@ -142,7 +143,7 @@ for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
     show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
     export.export, importing.import_,
-    forget.forget,
+    forget.forget, explore.explore,
 ):  # fmt: skip
     cli.add_command(command)
 

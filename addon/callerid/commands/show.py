@@ -19,6 +19,7 @@ from callerid.archive import sessions as archive
 from callerid.archive.compare import Comparison, Differing, compare
 from callerid.archive.search import search as find
 from callerid.archive.sessions import Filter
+from callerid.archive.steps import before
 from callerid.archive.transcript import (
     Answered,
     Asked,
@@ -157,18 +158,9 @@ def diff(first: str, second: str | None, as_json: bool, db: Path | None) -> None
     _print_comparison(reading.console(), found)
 
 
-_BEFORE = """
-select earlier.id from calls as earlier
-join calls as this on this.id = ? and earlier.session_id = this.session_id
-where earlier.kind = 'main' and earlier.id != this.id
-    and (earlier.started_at, earlier.id) < (this.started_at, this.id)
-order by earlier.started_at desc, earlier.id desc limit 1
-"""
-
-
 def _before(database: Database, call_id: str) -> str:
-    for row in database.query(_BEFORE, [call_id]):
-        return str(row["id"])
+    if found := before(database, call_id):
+        return found
     raise archive.NotFound(f"{call_id} is the first call of its session: name another one too")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -15,23 +14,13 @@ from prometheus_client.exposition import choose_encoder
 
 from callerid import __version__
 from callerid.numbers import Numbers
+from callerid.operators.doorway import Asked, Door
 from callerid.settings.values import Settings
 
 PATHS = ("/metrics", "/config", "/health")
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _JSON = "application/json"
 _MASK = "***"
 _PASSWORD = re.compile(r"://[^/]*@")  # in a URL, with its user
-
-
-class Asked(NamedTuple):
-    """A request for a page; headers "" where they are missing."""
-
-    path: str  # with its query
-    host: str  # the Host header
-    accept: str = ""
-    authorization: str = ""
-    is_local: bool = True
 
 
 class Page(NamedTuple):
@@ -53,12 +42,13 @@ class Status(NamedTuple):
 
 
 class Pages:
-    """Answers for the pages; who may see them is decided here too."""
+    """Answers for the pages; `door` is who may see them."""
 
     def __init__(
         self, settings: Settings, numbers: Numbers, lengths: Callable[[], tuple[int, int, int]],
         status: Callable[[], Status],
     ) -> None:  # fmt: skip
+        self.door = Door(settings.admin)
         self._settings = settings
         self._numbers = numbers
         self._lengths = lengths  # sessions remembered, their messages, those of the longest
@@ -68,7 +58,7 @@ class Pages:
         """The page that is asked for, or why there is none."""
         url = urlsplit(asked.path)
         query = parse_qs(url.query)
-        if refusal := self._refusal(asked, (query.get("token") or [""])[0]):
+        if refusal := self.door.refusal(asked):
             return _page(403, {"error": refusal})
         if url.path == "/metrics":
             wanted = (query.get("format") or [""])[0]
@@ -78,21 +68,6 @@ class Pages:
         if url.path == "/health":
             return _page(200, self._health())
         return _page(404, {"error": f"there are {', '.join(PATHS)}; got {url.path}"})
-
-    def _refusal(self, asked: Asked, token: str) -> str:
-        """Why somebody may not see the pages; "" where he may."""
-        admin = self._settings.admin
-        said = token or asked.authorization.removeprefix("Bearer ").strip()
-        if admin.token and hmac.compare_digest(said.encode(), admin.token.encode()):
-            return ""
-        if admin.token:
-            return "expected the token: Authorization: Bearer TOKEN, or ?token=TOKEN"
-        if not asked.is_local:
-            return "these pages are for this machine only; set admin.token to see them from others"
-        name = urlsplit(f"//{asked.host}").hostname or ""
-        if not name or name not in (*LOCAL_NAMES, admin.host, admin.magic_host):
-            return f"Host {asked.host!r} is not ours: expected one of {', '.join(LOCAL_NAMES)}"
-        return ""
 
     def _metrics(self, accept: str, *, is_text: bool) -> Page:
         if is_text or "openmetrics" in accept or "text/plain" in accept:

@@ -1,17 +1,22 @@
-"""The port beside the proxy at which the pages answer, in threads of its own."""
+"""The port beside the proxy at which the pages and the explorer answer, in threads of its own."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from ipaddress import ip_address
+from urllib.parse import quote, urlencode
 
-from flask import Flask, Response, request
+from flask import Flask, Response, redirect, request
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response as AnyResponse
 
-from callerid.operators.pages import PATHS, Asked, Pages
+from callerid.explorer.app import Explorer
+from callerid.operators.doorway import Asked, Door
+from callerid.operators.pages import PATHS, Pages
 
 POLL_SECONDS = 0.1  # how soon it sees that it is closed, which the proxy waits for
+_COOKIE = "callerid-token"
 
 
 class _Quiet(WSGIRequestHandler):
@@ -22,9 +27,15 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Server:
-    """Serves the pages until it is closed; raises OSError where the port is taken."""
+    """Serves pages and explorer until it is closed; raises OSError where the port is taken."""
 
-    def __init__(self, pages: Pages, host: str, port: int) -> None:
+    def __init__(
+        self, pages: Pages | None, host: str, port: int, explorer: Explorer | None = None,
+        door: Door | None = None,
+    ) -> None:  # fmt: skip
+        door = door or (pages.door if pages else None)
+        assert door is not None, "somebody must say who may see the pages"
+        self._explorer = explorer
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as listening:  # werkzeug would end the program if it failed
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,8 +43,8 @@ class Server:
             listening.listen()
             self.port: int = listening.getsockname()[1]
             self._server = make_server(
-                host, self.port, _app(pages), threaded=True, request_handler=_Quiet,
-                fd=listening.fileno(),
+                host, self.port, app_of(door, pages, explorer), threaded=True,
+                request_handler=_Quiet, fd=listening.fileno(),
             )  # fmt: skip
         threading.Thread(
             target=self._server.serve_forever, args=(POLL_SECONDS,), name="callerid-pages",
@@ -42,29 +53,66 @@ class Server:
 
     def close(self) -> None:
         """Stop serving."""
+        if self._explorer is not None:
+            self._explorer.close()
         self._server.shutdown()
         self._server.server_close()
 
 
-def _app(pages: Pages) -> Flask:
-    app = Flask("callerid")
+def app_of(door: Door, pages: Pages | None, explorer: Explorer | None) -> Flask:
+    """What is served: everything behind one door."""
+    app = Flask("callerid", static_folder=None)
 
+    @app.before_request
+    def refuse() -> AnyResponse | None:
+        asked = _asked()
+        if refusal := door.refusal(asked):
+            if pages is not None and request.path in PATHS:
+                return None  # they say it themselves
+            return Response(f"{refusal}\n", 403, content_type="text/plain; charset=utf-8")
+        if request.method == "GET" and door.has_token(request.args.get("token", "")):
+            return _keep_token() if request.path not in PATHS else None
+        return None
+
+    if pages is not None:
+        _offer(app, pages)
+    if explorer is not None:
+        app.register_blueprint(explorer.blueprint())
+    return app
+
+
+def _offer(app: Flask, pages: Pages) -> None:
     def answer() -> Response:
-        headers = request.headers
-        page = pages.answer(
-            Asked(
-                path=request.full_path.rstrip("?"),
-                host=headers.get("host", ""),
-                accept=headers.get("accept", ""),
-                authorization=headers.get("authorization", ""),
-                is_local=is_local(request.remote_addr or ""),
-            )
-        )
+        page = pages.answer(_asked())
         return Response(page.body, page.status, content_type=page.content_type)
 
     for path in PATHS:
         app.add_url_rule(path, path, answer)
-    return app
+
+
+def _keep_token() -> AnyResponse:
+    """To the same page without the token in its address, which stays in the browser's history."""
+    left = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
+    response = redirect(_address(request.path, left))
+    response.set_cookie(_COOKIE, request.args["token"], httponly=True, samesite="Strict")
+    return response
+
+
+def _address(path: str, query: list[tuple[str, str]]) -> str:
+    local = "/" + quote(path.lstrip("/"))  # never //elsewhere
+    return f"{local}?{urlencode(query)}" if query else local
+
+
+def _asked() -> Asked:
+    headers = request.headers
+    return Asked(
+        path=request.full_path.rstrip("?"),
+        host=headers.get("host", ""),
+        accept=headers.get("accept", ""),
+        authorization=headers.get("authorization", ""),
+        is_local=is_local(request.remote_addr or ""),
+        cookie=request.cookies.get(_COOKIE, ""),
+    )
 
 
 def is_local(address: str) -> bool:

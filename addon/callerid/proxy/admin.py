@@ -7,10 +7,12 @@ import time
 from mitmproxy import http
 
 from callerid.dispatch.dispatcher import Dispatcher
+from callerid.explorer.app import Explorer
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
-from callerid.operators.pages import PATHS, Asked, Pages, Status
+from callerid.operators.doorway import Asked
+from callerid.operators.pages import PATHS, Pages, Status
 from callerid.operators.server import Server, is_local
 from callerid.proxy import flows
 from callerid.settings.values import Settings
@@ -63,10 +65,13 @@ class Admin:
             return "no metrics (admin.enabled is false)"
         host, port = self._settings.host, self._settings.port
         try:
-            self._server = Server(self._pages, host, port)
+            explorer = Explorer(self._recorder.path) if self._recorder else None
+            self._server = Server(self._pages, host, port, explorer)
         except OSError as error:
             return f"no metrics (port {port}: {error.strerror})"
-        return f"metrics at http://{host}:{self._server.port}/metrics"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
+        look = f"look at {url}/, " if explorer else ""
+        return f"{look}metrics at {url}/metrics"
 
     @property
     def port(self) -> int | None:

@@ -1,0 +1,53 @@
+"""The command `callerid explore`: the explorer without a proxy."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from pathlib import Path
+
+import click
+
+from callerid import files
+from callerid.archive.search import bring_up_to_date
+from callerid.commands import reading
+from callerid.explorer.app import Explorer
+from callerid.operators.doorway import Door
+from callerid.operators.server import Server
+from callerid.settings.checked import BadSetting
+from callerid.settings.load import load
+
+
+@click.command()
+@click.argument("db", type=click.Path(path_type=Path), required=False, metavar="[TRACES.DB]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N",
+              help="The port (default: any that is free).")  # fmt: skip
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@click.option("--config", default="", metavar="FILE",
+              help="Settings: admin.host and admin.token say who else may look.")  # fmt: skip
+def explore(db: Path | None, port: int, opens: bool, config: str) -> None:
+    """Look at a traces.db in the browser, also while a proxy writes it; Ctrl-C stops.
+
+    The pages only read. While the proxy runs they are at its own port too (8082).
+    """
+    path = db or files.traces()
+    with reading.opened(path) as database:
+        bring_up_to_date(database)
+    try:
+        admin = load(config).settings.admin
+        server = Server(None, admin.host, port, Explorer(path), Door(admin))
+    except BadSetting as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"port {port}: {error.strerror}") from None
+    host = f"[{admin.host}]" if ":" in admin.host else admin.host
+    url = f"http://{host}:{server.port}/"
+    click.echo(f"{path} is at {url} (Ctrl-C stops)")
+    if opens:
+        webbrowser.open(f"{url}?token={admin.token}" if admin.token else url)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        click.echo()
+    finally:
+        server.close()

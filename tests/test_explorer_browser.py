@@ -1,0 +1,198 @@
+"""The explorer in a real browser: quiet, at home, by keys alone, and readable for everybody."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from callerid.explorer.app import Explorer
+from callerid.operators.doorway import Door
+from callerid.operators.server import Server
+from callerid.settings.values import AdminSettings
+from lab.compliance.install import cache
+from office import anthropic_reply, office, text
+
+browsers = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium is installed")
+
+AXE = "4.14.1"  # MPL-2.0: it is fetched into the cache, and no part of the project
+HOSTILE = '<script>document.title = "pwned"</script><img src="http://192.0.2.1/x.png">'
+ERRAND = "Read page 112 of the almanac and report the highest spring tide with its hour."
+
+
+def record(path: Path, question: str, now: float = 1_790_000_000.0) -> str:
+    """A conversation with a helper; the session's id."""
+    with office(path, now=now) as at:
+        call = {"type": "tool_use", "id": "t1", "name": "delegate", "input": {"task": ERRAND}}
+
+        def ask(said: list[Any], *content: dict[str, Any], system: str) -> str:
+            body = {"model": "claude-sonnet-4-6", "system": system, "messages": said}
+            reply = anthropic_reply(*content)
+            return at.call("/v1/messages", body, reply, host="api.anthropic.com")[1].session_id
+
+        said: list[Any] = [{"role": "user", "content": f"{question} {HOSTILE}"}]
+        main = ask(said, text("One moment."), call, system="You are a clerk.")
+        ask([{"role": "user", "content": ERRAND}], text("14.1 m, at 8."), system="You read.")
+        result = {"type": "tool_result", "tool_use_id": "t1", "content": "14.1 m, at 8."}
+        said += [
+            {"role": "assistant", "content": [text("One moment."), call]},
+            {"role": "user", "content": [result]},
+        ]
+        ask(said, text(f"14.1 metres. {HOSTILE}"), system="You are a clerk.")
+    return main
+
+
+class Place:
+    """A server, and the sessions that it shows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.session = record(path, "When is the highest tide?")
+        self._server = Server(None, "127.0.0.1", 0, Explorer(path), Door(AdminSettings()))
+        self.url = f"http://127.0.0.1:{self._server.port}"
+        self.close = self._server.close
+
+    def addresses(self) -> list[str]:
+        id = quote(self.session)
+        with closing(sqlite3.connect(self.path)) as database:
+            query = "select id, agent_id from calls where session_id = ? order by started_at"
+            calls = database.execute(query, [self.session]).fetchall()
+        own = [f"/call?id={call}" for call, _ in calls] + [f"/agent?id={quote(calls[0][1])}"]
+        return [
+            *own,
+            "/",
+            f"/run?id={id}",
+            f"/session?id={id}",
+            "/agents",
+            f"/compare?a={id}&b={id}",
+        ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("browser") / "traces.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browsers.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, place: Place) -> Iterator[Any]:
+    """A page; what it complains of, and what it asks of others, is wrong."""
+    wrong: list[str] = []
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    made = context.new_page()
+    made.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on("request", lambda asked: asked.url.startswith(place.url) or wrong.append(asked.url))
+    yield made
+    context.close()
+    assert wrong == []
+
+
+def test_pages_are_quiet_and_ask_nobody_else(page: Any, place: Place) -> None:
+    for address in place.addresses():
+        page.goto(place.url + address)
+        page.wait_for_selector("#main")
+        assert "pwned" not in page.title()
+
+
+def test_a_reader_comes_from_runs_to_a_call_and_back_by_keys_alone(page: Any, place: Place) -> None:
+    page.goto(f"{place.url}/")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/run?id=*")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/session?id=*")
+    page.keyboard.press("e")
+    assert page.evaluate("[...document.querySelectorAll('.transcript details')].every(d => d.open)")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/call?id=*")
+    page.keyboard.press("n")
+    page.wait_for_selector("a[rel=prev]")
+    for there in ("**/session?id=*", "**/run?id=*", f"{place.url}/"):
+        page.keyboard.press("u")
+        page.wait_for_url(there)
+    page.keyboard.press("/")
+    page.keyboard.type("metres")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".hits mark, .empty")
+    page.keyboard.press("Escape")
+    page.locator("#main").focus()
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").count() == 1
+
+
+def test_arrows_walk_along_a_lane(page: Any, place: Place) -> None:
+    page.goto(f"{place.url}/run?id={place.session}")
+    page.locator("a.bar").first.focus()
+    first = page.evaluate("document.activeElement.getAttribute('href')")
+    page.keyboard.press("ArrowRight")
+
+    assert page.evaluate("document.activeElement.getAttribute('href')") != first
+    assert page.evaluate("document.activeElement.tabIndex") == 0
+
+
+def test_a_run_that_begins_appears_by_itself(page: Any, place: Place) -> None:
+    page.goto(f"{place.url}/")
+    page.wait_for_selector("#live:not([hidden])")
+    before = page.locator("tr.row").count()
+
+    record(place.path, "And a wholly other question, of another day?", now=1_790_090_000.0)
+
+    page.locator("tr.row").nth(before).wait_for(timeout=15_000)
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_nothing_is_wider_than_the_screen(page: Any, place: Place, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    for address in place.addresses():
+        page.goto(place.url + address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core, which looks for what some people cannot read or reach."""
+    folder = cache("browser") / f"axe-core@{AXE}"
+    file = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not file.exists():
+        if not shutil.which("npm"):
+            pytest.skip("npm is not installed, which could fetch axe-core")
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "install", "--no-fund", "--no-audit", "--fetch-retries", "1"]
+        named = ["--prefix", str(folder), f"axe-core@{AXE}"]
+        done = subprocess.run([*command, *named], capture_output=True, check=False, timeout=120)
+        if done.returncode:
+            pytest.skip("axe-core could not be fetched")
+    return file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Any, place: Place, axe: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    for address in place.addresses():
+        page.goto(place.url + address)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run().then(found => found.violations)")
+
+        said = [(each["id"], [node["html"][:160] for node in each["nodes"]]) for each in found]
+        assert said == [], address

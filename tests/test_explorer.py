@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shlex
+import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,6 +33,7 @@ from callerid.operators.server import Server, app_of
 from callerid.settings.values import AdminSettings
 from callerid.traces import searching
 from callerid.traces.database import open_database
+from lab import FakeProvider, Proxy
 from office import Office, anthropic_reply, office, text
 
 HOST = {"host": "127.0.0.1:8082"}
@@ -459,6 +463,48 @@ def test_streams_end_when_the_server_does(day: Day) -> None:
     ended.join(timeout=10)
 
     assert not ended.is_alive()
+
+
+def test_without_a_proxy_a_command_shows_it(day: Day) -> None:
+    program = "from callerid.commands.cli import main; main()"
+    command = [sys.executable, "-c", program, "explore", str(day.path), "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stdout
+        try:
+            found = re.search(r"http://127\.0\.0\.1:\d+/", running.stdout.readline())
+            assert found
+            with httpx.Client(trust_env=False) as client:
+                assert "clerk" in client.get(found[0]).text
+        finally:
+            running.terminate()
+
+
+def test_beside_the_proxy_it_is_at_the_port_of_the_other_pages(
+    addon_script: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "s.yaml").write_text(f"admin: {{port: {port}}}")
+    options: dict[str, str | list[str]] = {
+        "callerid_db": str(tmp_path / "traces.db"), "callerid_config": str(tmp_path / "s.yaml"),
+    }  # fmt: skip
+    with (
+        FakeProvider(tls=False) as provider,
+        Proxy(addon_script, mode=f"reverse:{provider.url}", options=options) as proxy,
+        httpx.Client(trust_env=False) as client,
+        client.stream("GET", f"http://127.0.0.1:{port}/events") as live,
+    ):
+        events = (json.loads(line[6:]) for line in live.iter_lines() if "data: " in line)
+        assert next(events)["calls"] == 0
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+        asked = httpx.post(f"http://127.0.0.1:{proxy.port}/v1/messages", json=body, trust_env=False)
+        assert asked.status_code == 200
+        assert next(events)["calls"] == 1
+        page = client.get(f"http://127.0.0.1:{port}/").text
+        assert page.count('<tr class="row') == 1
+        assert client.get(f"http://127.0.0.1:{port}/health").json()["status"] == "ok"
 
 
 # Drawings

@@ -28,7 +28,7 @@ from callerid.explorer import words
 from callerid.explorer.app import HEADERS, Explorer
 from callerid.explorer.record import NoRecord, opened
 from callerid.explorer.scale import PAUSE, scale
-from callerid.operators.doorway import Door
+from callerid.operators.access import Access
 from callerid.operators.server import Server, app_of
 from callerid.settings.values import AdminSettings
 from callerid.traces import searching
@@ -107,7 +107,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 
 def client_of(path: Path, **admin: Any) -> FlaskClient:
-    app = app_of(Door(msgspec.convert(admin, AdminSettings)), None, Explorer(path))
+    app = app_of(Access(msgspec.convert(admin, AdminSettings)), None, Explorer(path))
     app.testing = True
     return app.test_client()
 
@@ -434,8 +434,8 @@ def test_browsers_are_told_of_a_call_when_it_is_on_record(tmp_path: Path) -> Non
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
     with office(path) as at:
         at.call("/v1/chat/completions", body, {"choices": []})
-    door, explorer = Door(AdminSettings()), Explorer(path)
-    server = Server(None, "127.0.0.1", 0, explorer, door)
+    access, explorer = Access(AdminSettings()), Explorer(path)
+    server = Server(None, "127.0.0.1", 0, explorer, access)
     url = f"http://127.0.0.1:{server.port}/events"
     try:
         with httpx.Client(trust_env=False, timeout=20) as client, client.stream("GET", url) as live:
@@ -452,7 +452,7 @@ def test_browsers_are_told_of_a_call_when_it_is_on_record(tmp_path: Path) -> Non
 
 def test_streams_end_when_the_server_does(day: Day) -> None:
     explorer = Explorer(day.path)
-    client = app_of(Door(AdminSettings()), None, explorer).test_client()
+    client = app_of(Access(AdminSettings()), None, explorer).test_client()
     stream: Iterator[bytes] = iter(client.get("/events", headers=HOST).response)
     assert b"retry" in next(stream)
     assert b"record" in next(stream)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from callerid.explorer.app import Explorer
-from callerid.operators.doorway import Door
+from callerid.operators.access import Access
 from callerid.operators.server import Server
 from callerid.settings.values import AdminSettings
 from lab.compliance.install import cache
@@ -57,7 +57,7 @@ class Place:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.session = record(path, "When is the highest tide?")
-        self._server = Server(None, "127.0.0.1", 0, Explorer(path), Door(AdminSettings()))
+        self._server = Server(None, "127.0.0.1", 0, Explorer(path), Access(AdminSettings()))
         self.url = f"http://127.0.0.1:{self._server.port}"
         self.close = self._server.close
 

@@ -18,7 +18,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from callerid.numbers import Numbers
-from callerid.operators.doorway import Asked
+from callerid.operators.access import Asked
 from callerid.operators.pages import Pages, Status
 from callerid.operators.server import Server
 from callerid.settings.checked import BadSetting

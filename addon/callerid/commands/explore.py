@@ -12,7 +12,7 @@ from callerid import files
 from callerid.archive.search import bring_up_to_date
 from callerid.commands import reading
 from callerid.explorer.app import Explorer
-from callerid.operators.doorway import Door
+from callerid.operators.access import Access
 from callerid.operators.server import Server
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import load
@@ -35,7 +35,7 @@ def explore(db: Path | None, port: int, opens: bool, config: str) -> None:
         bring_up_to_date(database)
     try:
         admin = load(config).settings.admin
-        server = Server(None, admin.host, port, Explorer(path), Door(admin))
+        server = Server(None, admin.host, port, Explorer(path), Access(admin))
     except BadSetting as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

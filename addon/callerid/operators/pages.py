@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from callerid import __version__
 from callerid.numbers import Numbers
-from callerid.operators.doorway import Asked, Door
+from callerid.operators.access import Access, Asked
 from callerid.settings.values import Settings
 
 PATHS = ("/metrics", "/config", "/health")
@@ -42,13 +42,13 @@ class Status(NamedTuple):
 
 
 class Pages:
-    """Answers for the pages; `door` is who may see them."""
+    """Answers for the pages; `access` says who may see them."""
 
     def __init__(
         self, settings: Settings, numbers: Numbers, lengths: Callable[[], tuple[int, int, int]],
         status: Callable[[], Status],
     ) -> None:  # fmt: skip
-        self.door = Door(settings.admin)
+        self.access = Access(settings.admin)
         self._settings = settings
         self._numbers = numbers
         self._lengths = lengths  # sessions remembered, their messages, those of the longest
@@ -58,7 +58,7 @@ class Pages:
         """The page that is asked for, or why there is none."""
         url = urlsplit(asked.path)
         query = parse_qs(url.query)
-        if refusal := self.door.refusal(asked):
+        if refusal := self.access.refusal(asked):
             return _page(403, {"error": refusal})
         if url.path == "/metrics":
             wanted = (query.get("format") or [""])[0]

@@ -12,7 +12,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response as AnyResponse
 
 from callerid.explorer.app import Explorer
-from callerid.operators.doorway import Asked, Door
+from callerid.operators.access import Access, Asked
 from callerid.operators.pages import PATHS, Pages
 
 POLL_SECONDS = 0.1  # how soon it sees that it is closed, which the proxy waits for
@@ -31,10 +31,10 @@ class Server:
 
     def __init__(
         self, pages: Pages | None, host: str, port: int, explorer: Explorer | None = None,
-        door: Door | None = None,
+        access: Access | None = None,
     ) -> None:  # fmt: skip
-        door = door or (pages.door if pages else None)
-        assert door is not None, "somebody must say who may see the pages"
+        access = access or (pages.access if pages else None)
+        assert access is not None, "somebody must say who may see the pages"
         self._explorer = explorer
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as listening:  # werkzeug would end the program if it failed
@@ -43,7 +43,7 @@ class Server:
             listening.listen()
             self.port: int = listening.getsockname()[1]
             self._server = make_server(
-                host, self.port, app_of(door, pages, explorer), threaded=True,
+                host, self.port, app_of(access, pages, explorer), threaded=True,
                 request_handler=_Quiet, fd=listening.fileno(),
             )  # fmt: skip
         threading.Thread(
@@ -59,18 +59,18 @@ class Server:
         self._server.server_close()
 
 
-def app_of(door: Door, pages: Pages | None, explorer: Explorer | None) -> Flask:
-    """What is served: everything behind one door."""
+def app_of(access: Access, pages: Pages | None, explorer: Explorer | None) -> Flask:
+    """What is served: everything, for those who may see it."""
     app = Flask("callerid", static_folder=None)
 
     @app.before_request
     def refuse() -> AnyResponse | None:
         asked = _asked()
-        if refusal := door.refusal(asked):
+        if refusal := access.refusal(asked):
             if pages is not None and request.path in PATHS:
                 return None  # they say it themselves
             return Response(f"{refusal}\n", 403, content_type="text/plain; charset=utf-8")
-        if request.method == "GET" and door.has_token(request.args.get("token", "")):
+        if request.method == "GET" and access.has_token(request.args.get("token", "")):
             return _keep_token() if request.path not in PATHS else None
         return None
 

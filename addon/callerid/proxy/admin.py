@@ -11,7 +11,7 @@ from callerid.explorer.app import Explorer
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.numbers import Numbers
-from callerid.operators.doorway import Asked
+from callerid.operators.access import Asked
 from callerid.operators.pages import PATHS, Pages, Status
 from callerid.operators.server import Server, is_local
 from callerid.proxy import flows

@@ -22,7 +22,7 @@ class Asked(NamedTuple):
     cookie: str = ""  # the token, as a browser keeps it
 
 
-class Door:
+class Access:
     """Lets in, or says why not."""
 
     def __init__(self, admin: AdminSettings) -> None:

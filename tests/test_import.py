@@ -118,6 +118,24 @@ def test_what_was_masked_does_not_count_as_exact_when_it_is_imported(tmp_path: P
     assert one == other
 
 
+def test_what_is_not_to_be_written_down_is_not_imported(recorded: Path, tmp_path: Path) -> None:
+    config = tmp_path / "callerid.yaml"
+    config.write_text("record: {content: none}")
+    run("export", "-o", tmp_path / "a.jsonl", "--db", recorded)
+
+    imported(tmp_path / "b.db", tmp_path / "a.jsonl", "--config", config)
+
+    assert len(facts(tmp_path / "b.db")) == 8
+    assert [each.session_id for each in facts(tmp_path / "b.db")] == [
+        each.session_id for each in facts(recorded)
+    ]
+    run("export", "-o", tmp_path / "b.jsonl", "--db", tmp_path / "b.db")
+    said = (tmp_path / "b.jsonl").read_text()
+    assert not any(words in said for words in ("Danube", "highest", "Etoile"))
+    chats = run("export", "--format", "openai-chat", "--db", tmp_path / "b.db")
+    assert chats.output == ""
+
+
 def test_a_call_without_the_bytes_of_its_reply_comes_with_its_words(tmp_path: Path) -> None:
     with office(tmp_path / "a.db", record={"reply_bytes": 10}) as at:
         body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}

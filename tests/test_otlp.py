@@ -298,22 +298,49 @@ def ask(at: Any, words: str, reply: str) -> str:
     return str(at.call("/v1/messages", body, answer, host="api.anthropic.com", headers=headers)[0])
 
 
+@pytest.mark.parametrize("kept", ["full", "redacted", "none"])
 @pytest.mark.parametrize("content", [False, True])
 def test_a_call_is_told_when_it_has_ended_as_it_is_on_record(
-    tmp_path: Path, collector: Collector, content: bool
+    tmp_path: Path, collector: Collector, content: bool, kept: str
 ) -> None:
     path = tmp_path / "traces.db"
-    with live(path, collector.url, content=content) as at:
+    told = {"endpoint": collector.url, "flush_seconds": 0.01, "content": content}
+    with office(path, export={"otlp": told}, record={"content": kept}) as at:
         ask(at, f"Name a river; my key is {KEY}.", "The Danube.")
         ask(at, "Name a hill.", "The Bussen.")
     spans = list(collector.spans)
     collector.spans.clear()
     later = sent(path, collector, *(["--content"] * content))
 
-    assert {span.id: span for span in spans} == {span.id: span for span in later}
+    assert [span.id for span in spans] == [span.id for span in later]
+    if kept != "none":  # then the record has messages of no words, and the spans have none
+        assert spans == later
     assert len(spans) == 4
     assert KEY not in json.dumps(spans)
-    assert ("Danube" in json.dumps(spans)) is content
+    assert ("Danube" in json.dumps(spans)) is (content and kept != "none")
+
+
+SECRET = "4111 1111 1111 1111"
+
+
+@pytest.mark.parametrize("kept", ["redacted", "none"])
+def test_nothing_is_told_that_must_not_be_written_down(
+    tmp_path: Path, collector: Collector, kept: str
+) -> None:
+    for content in (False, True):
+        told = {"endpoint": collector.url, "flush_seconds": 0.01, "content": content}
+        path = tmp_path / f"{content}.db"
+        with office(path, export={"otlp": told}, record={"content": kept}) as at:
+            prompt = f"You are a keeper of {SECRET} and of nothing else."
+            body = {"model": "m", "system": prompt, "stop_sequences": [SECRET],
+                    "messages": [{"role": "user", "content": f"Is it {SECRET}?"}]}  # fmt: skip
+            wish = {"type": "tool_use", "id": "t", "name": "ask", "input": {"a": SECRET}}
+            at.call("/v1/messages", body, anthropic_reply(text(f"Yes, {SECRET}."), wish))
+
+    said = json.dumps([[span.name, span.attributes] for span in collector.spans])
+    assert len(collector.spans) == 4
+    assert SECRET not in said
+    assert "4111" not in said
 
 
 def test_a_session_is_told_once_when_it_begins(tmp_path: Path, collector: Collector) -> None:

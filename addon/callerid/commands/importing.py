@@ -15,6 +15,7 @@ from callerid.recordings import calls
 from callerid.recordings.importing import import_calls
 from callerid.recordings.merging import merge
 from callerid.recordings.recorded import BadLine, RecordedCall
+from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration
 from callerid.traces.database import BadDatabase
 
@@ -62,7 +63,7 @@ def _import(
 ) -> None:  # fmt: skip
     try:
         done = import_calls(found, path, configuration, anew=anew)
-    except BadDatabase as error:
+    except (BadDatabase, BadSetting) as error:
         raise click.ClickException(str(error)) from None
     click.echo(
         f"{path}: {done.new:,} new calls in {done.sessions:,} sessions; {done.known:,} were there, "

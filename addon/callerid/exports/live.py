@@ -22,6 +22,7 @@ from callerid.guard import Guard
 from callerid.prices import Prices, used
 from callerid.settings.values import OtlpSettings
 from callerid.traces import rows
+from callerid.traces.discretion import Discretion
 from callerid.traces.rows import Entry
 from callerid.traces.write import priced
 from callerid.turn import Reply
@@ -53,17 +54,19 @@ class _Waiting(NamedTuple):
 class LiveExport:
     """Takes calls that have ended from the proxy's loop without waiting, and sends their spans.
 
-    What finds no room, or is not taken, is dropped, counted and said by the guard.
+    What finds no room, or is not taken, is dropped, counted and said by the guard. Nothing is told
+    that `discretion` would not let be written down.
     """
 
     def __init__(
         self, settings: OtlpSettings, prices: Prices, guard: Guard,
-        sender: Callable[[], Sending] | None = None,
+        sender: Callable[[], Sending] | None = None, discretion: Discretion | None = None,
     ) -> None:  # fmt: skip
         self.sent = 0  # spans
         self._settings = settings
         self._prices = prices
         self._guard = guard
+        self._discretion = discretion or Discretion()
         self._style = Style(
             settings.conventions, spans.newest_names(os.environ), settings.content
         )  # fmt: skip
@@ -84,11 +87,11 @@ class LiveExport:
 
     def put(self, entry: Entry, *, begins_session: bool) -> None:
         """Take a call that has ended; without content only its numbers and names are kept."""
-        size = 0
         if self._settings.content:
             size = entry.request_bytes + (entry.reply_bytes or 0)
         else:
             entry = _without_content(entry)
+            size = len(entry.call.system_raw)
         in_use = self._taken_bytes - self._finished_bytes
         if in_use and in_use + size > self._settings.queue_bytes:
             self._drop()
@@ -146,6 +149,7 @@ class LiveExport:
     def _spans(self, waiting: _Waiting) -> list[Span]:
         entry = priced(waiting.entry, self._prices)
         hidden = rows.secrets_of(entry)
+        entry = self._discretion.asked(self._discretion.answered(entry).entry).entry
         facts = facts_of(entry, hidden)
         reply = entry.reply or Reply()
         spoken = Spoken(entry.call, reply.messages) if self._settings.content else None
@@ -171,8 +175,11 @@ class LiveExport:
 
 
 def _without_content(entry: Entry) -> Entry:
-    """A call that keeps nothing of what was said in memory."""
-    call = replace(entry.call, messages=(), system="", system_raw=b"", tools_raw=b"")
+    """A call that keeps nothing of what was said in memory.
+
+    But its prompt, by which it is seen whether the agent may be called by its name.
+    """
+    call = replace(entry.call, messages=(), tools_raw=b"")
     reply = entry.reply and replace(entry.reply, messages=(), others=())
     return replace(entry, call=call, reply=reply, reply_body=None, body=b"")
 

@@ -44,11 +44,16 @@ def lines(database: Database, sessions: Iterable[str]) -> Iterator[bytes]:
             told.add({"role": "system", "content": system})
         for message in rest:
             told.take(message)
-        if any(message["role"] == "assistant" for message in told.messages):
+        if any(map(_is_answer, told.messages)):
             line: Object = {"messages": told.messages}
             if tools := _tools(last.call):
                 line["tools"] = tools
             yield msgspec.json.encode(line) + b"\n"
+
+
+def _is_answer(message: Object) -> bool:
+    """Whether a model said something; where no words are kept on record, it did not."""
+    return message["role"] == "assistant" and bool(message["content"] or message.get("tool_calls"))
 
 
 class _Told:

@@ -113,7 +113,10 @@ def _exporter(configuration: Configuration, guard: Guard, numbers: Numbers) -> L
             f"export.otlp.endpoint = {settings.endpoint!r}, but OpenTelemetry is not installed: "
             "pip install 'callerid[otlp]'"
         )
-    exporter = LiveExport(settings, Prices(configuration.prices), guard)
+    exporter = LiveExport(
+        settings, Prices(configuration.prices), guard,
+        discretion=discretion(configuration, guard),  # its own: what it remembers is one thread's
+    )  # fmt: skip
     words = "Calls whose spans wait for the collector"
     numbers.watch("export_waiting", words, lambda: exporter.waiting)
     words = "Spans that the collector has taken since the start"

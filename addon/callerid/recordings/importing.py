@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from sqlite_utils import Database
 
 from callerid.archive.calls import CallFacts
+from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.prices import Prices
 from callerid.recordings.recorded import RecordedCall
@@ -21,6 +22,7 @@ from callerid.scopes import Scopes
 from callerid.settings.load import Configuration
 from callerid.stamp.upstreams import Upstreams
 from callerid.traces.database import BadDatabase, all_calls, digest_key, open_database
+from callerid.traces.discretion import discretion
 from callerid.traces.rows import Entry, State
 from callerid.traces.write import Writer
 from callerid.turn import Because, Identity, Kind, Relation, Reply, Timing, Usage
@@ -43,7 +45,8 @@ def import_calls(
     """Write calls that are not on record into a traces.db, each with its identity.
 
     Whose a call is stays as it was where we exported it, unless `anew`; others are identified as
-    the proxy would have done, beside what is on record of that time. Raises BadDatabase.
+    the proxy would have done, beside what is on record of that time. What is not to be written down
+    (`record.content`) is not. Raises BadDatabase, BadSetting.
     """
     with closing(open_database(path)) as database:
         desk = _Desk(database, path, configuration, anew=anew)
@@ -81,7 +84,8 @@ class _Desk:
     ) -> None:
         self._database = database
         self._anew = anew
-        self._writer = Writer(path, Prices(configuration.prices))
+        discreetly = discretion(configuration, Guard())
+        self._writer = Writer(path, Prices(configuration.prices), discreetly)
         self._path = path
         self._scopes = Scopes(configuration.credentials, digest_key(database))
         self._upstreams = Upstreams(configuration.providers, configuration.profiles)
@@ -89,6 +93,7 @@ class _Desk:
         self._board = Switchboard(configuration, self._new_id)
         self._open: dict[str, Entry] = {}
         self._batch: list[Entry] = []
+        self._keeps_all = configuration.settings.record.content == "full"
         self._exactness: list[tuple[str | None, str | None, str]] = []
         self.imported = Imported()
         self.sessions: set[str] = set()
@@ -157,7 +162,7 @@ class _Desk:
         else:
             entry = self._begun(event)
             self._open[event.call.id] = entry
-            if told := event.call.told:
+            if (told := event.call.told) and self._keeps_all:
                 self._exactness.append((told.request_exactness, told.reply_exactness, told.id))
             self._batch.append(entry)
             self.imported = self.imported._replace(new=self.imported.new + 1)

@@ -21,7 +21,7 @@ HI = b'{"role":"user","content":"Hi"}'
 
 
 def read(reader: MessageReader, raw: bytes, dialect: Dialect = Dialect.ANTHROPIC) -> Message:
-    return reader.read(dialect, raw, reader_of(dialect).read_parts)
+    return reader.read(dialect, [raw], reader_of(dialect).read_parts)[0]
 
 
 def other(number: int) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum, StrEnum
+from functools import cached_property
 
 import msgspec
 
@@ -151,7 +151,7 @@ class Client(msgspec.Struct, frozen=True):
     user_agent: str = ""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, dict=True):
     """An HTTP request, as it came: decoded body, headers in order.
 
     `authority` is the host that the client names in it; where a proxy is transparent, `host` is
@@ -170,10 +170,12 @@ class Request(msgspec.Struct, frozen=True):
 
     def header(self, name: str) -> str:
         """The first value of a header, trimmed; "" when it is missing."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value.strip()
-        return ""
+        return self.by_name.get(name, "").strip()
+
+    @cached_property
+    def by_name(self) -> dict[str, str]:
+        """The first value of each header, by its name in lower case."""
+        return {name.lower(): value for name, value in reversed(self.headers)}
 
 
 class Stood(bytes, Enum):
@@ -185,11 +187,6 @@ class Stood(bytes, Enum):
 
 
 Members = tuple[tuple[str, bytes], ...]
-
-
-def members_with(members: Mapping[str, bytes], kept: Mapping[str, Stood]) -> Members:
-    """The members of a body in their order, those kept elsewhere by what stood there."""
-    return tuple((name, kept.get(name, raw)) for name, raw in members.items())
 
 
 class Call(msgspec.Struct, frozen=True):

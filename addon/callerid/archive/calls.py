@@ -203,7 +203,7 @@ def spoken(database: Database, facts: CallFacts, messages: MessageReader) -> Spo
     reply = bodies.reply_messages_of(database, facts.id)
     return Spoken(
         parse_call(facts.path, body, messages),
-        tuple(messages.read(dialect, raw, read_parts) for raw in reply),
+        messages.read(dialect, reply, read_parts),
     )
 
 

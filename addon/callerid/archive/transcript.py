@@ -128,7 +128,7 @@ class Reader:
         self, dialect: Dialect, raws: list[bytes], call_id: str, *, is_reply: bool, start: int = 0
     ) -> list[Line]:
         read_parts = dialects.reader_of(dialect).read_parts
-        messages = [self._messages.read(dialect, raw, read_parts) for raw in raws]
+        messages = self._messages.read(dialect, raws, read_parts)
         return lines_of(messages, call_id, is_reply=is_reply, start=start)
 
     def _dialect(self, call_id: str) -> Dialect:

@@ -102,7 +102,7 @@ class Declarations:
 
         Where a header that goes before it names one, nobody looks at it.
         """
-        headers = {name.lower(): value.strip() for name, value in reversed(request.headers)}
+        headers = {name: value.strip() for name, value in request.by_name.items()}
         if not any(len(value) > MAX_ID_BYTES for value in headers.values()):
             return ""
         agent = headers.get("user-agent", "")
@@ -164,9 +164,7 @@ class Places:
 
     def __init__(self, request: Request, call: Call) -> None:
         self._call = call
-        self.headers: dict[str, str] = {}
-        for name, value in request.headers:
-            self.headers.setdefault(name.lower(), value)
+        self.headers = request.by_name
         self.user_agent = self.headers.get("user-agent", "")
 
     def at(self, written: str, *, takes_flags: bool = False) -> str:

@@ -6,6 +6,8 @@ never meet in one name. A longer history keeps the names of the shorter.
 
 from __future__ import annotations
 
+import operator
+from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
@@ -14,6 +16,8 @@ import msgspec
 from callerid.turn import Message, Role, Unit
 from callerid.wire import canonical
 
+MOST_TRAILS = 64
+TRIED = 8  # messages from the end: clients change some of the last, and those before no more
 Link = bytes  # the name of a prefix; canonical.DIGEST_BYTES long
 
 
@@ -74,6 +78,37 @@ class Trail(msgspec.Struct, frozen=True):
         start, links = self.history.start, self.history.links[:at]
         more = extend(links[-1] if links else start, units[at:])
         return Trail(whole, History(start, tuple(units), (*links, *more)), tuple(ends))
+
+
+class Trails:
+    """The histories that were traced last, and how others are that go on from them."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[str, Trail]] = deque(maxlen=MOST_TRAILS)
+
+    def history(self, scope: str, messages: tuple[Message, ...]) -> History:
+        """The history that some messages make from the beginning; as `trace`."""
+        shared, nearest = 0, None
+        for known in self._known:
+            if known[0] == scope and (length := _shared(known[1].messages, messages)) > shared:
+                shared, nearest = length, known
+        base = nearest[1] if nearest else trail(scope)
+        if nearest is not None:
+            self._known.remove(nearest)
+        found = base.grown(shared, messages[shared:])
+        self._known.appendleft((scope, found))
+        return found.history
+
+
+def _shared(known: Sequence[Message], messages: Sequence[Message]) -> int:
+    """How many messages two histories have in common, the very same objects; about."""
+    length = min(len(known), len(messages))
+    for back in range(min(TRIED, length)):
+        at = length - back - 1
+        if known[at] is messages[at]:
+            is_shared = all(map(operator.is_, known[: at + 1], messages))
+            return at + 1 if is_shared else 0
+    return 0
 
 
 def trail(scope: str) -> Trail:

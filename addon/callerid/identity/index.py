@@ -46,6 +46,10 @@ class Index(Generic[Name, Owner]):
             return []
         return found if isinstance(found, list) else [found]
 
+    def known(self, names: Set[Name]) -> Set[Name]:
+        """Those of some names that anything goes by."""
+        return self._found.keys() & names
+
     def names(self, session: Session) -> set[Name]:
         """The names that were added on behalf of a session."""
         return set(self._names.get(session.id, ()))

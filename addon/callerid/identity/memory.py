@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from callerid.identity.history import Link
+from callerid.identity.history import Link, Trails
 from callerid.identity.index import Index
 from callerid.identity.newest import NewestReplies
 from callerid.identity.openings import Openings
@@ -41,6 +41,7 @@ class Memory:
         self.declared: Index[tuple[str, str], Session] = Index()
         self.companies: Index[tuple[str, str, str], Session] = Index()
         self.openings = Openings()
+        self.trails = Trails()
         self.messages = 0  # of all sessions remembered, and of the longest there has been
         self.longest = 0
         self._sessions: OrderedDict[str, Session] = OrderedDict()

@@ -7,6 +7,7 @@ before is found by its history, and its next reply takes the place of this one.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Set
 
 from callerid.identity import history as histories
 from callerid.identity import sketch
@@ -37,9 +38,13 @@ class NewestReplies(Index[int, Session]):
 
     def get(self, name: int) -> list[Session]:
         """All sessions that go by a number of a sketch."""
-        while self._waiting:
-            self._sketch(*self._waiting.popitem(last=False)[1])
+        self._sketch_waiting()
         return super().get(name)
+
+    def known(self, names: Set[int]) -> Set[int]:
+        """Those of some numbers that are in any sketch."""
+        self._sketch_waiting()
+        return super().known(names)
 
     def take_over(self, session: Session, other: Index[int, Session]) -> None:
         """Let a session be found here by the reply that it is found by in another index."""
@@ -51,6 +56,10 @@ class NewestReplies(Index[int, Session]):
         """Take away a session's reply."""
         self._waiting.pop(session.id, None)
         super().forget(session)
+
+    def _sketch_waiting(self) -> None:
+        while self._waiting:
+            self._sketch(*self._waiting.popitem(last=False)[1])
 
     def _sketch(self, session: Session, text: str, besides: str) -> None:
         salt = histories.salt(histories.beginning(session.scope))

@@ -69,11 +69,14 @@ class Question:
     @cached_property
     def _named(self) -> _Named:
         """The reply that the call names: as the previous one, or by a thing in it, the newest."""
-        names = [(0, self.call.previous_response_id)]
-        for at in range(len(self.call.messages), 0, -1):
-            parts = self.call.messages[at - 1].parts
-            names += [(at, part.id) for part in parts if isinstance(part, Reference)]
-        for at, id in names:
+        said = self.call.messages
+        in_history = [
+            (at, part.id)
+            for at in range(len(said), 0, -1)
+            for part in said[at - 1].parts
+            if type(part) is Reference
+        ]
+        for at, id in [(0, self.call.previous_response_id), *in_history]:
             if reply := self.memory.answered(self.client.scope, id, self.now):
                 return _Named(reply, id, at)
         return _Named(None, self.call.previous_response_id, 0)
@@ -102,7 +105,7 @@ class Question:
     @cached_property
     def whole(self) -> History:
         """The history that the messages make, from the beginning."""
-        return histories.trace(histories.beginning(self.client.scope), self.call.messages)
+        return self.memory.trails.history(self.client.scope, self.call.messages)
 
     def _history(self) -> History:
         whole = self.whole

@@ -136,7 +136,6 @@ def _near(
     text: str, salt: int, index: Index[int, Session], memory: Memory, now: float
 ) -> Counter[Session]:
     near: Counter[Session] = Counter()
-    for number in sketch.triples(text, salt):
-        for session in memory.live(index.get(number), now):
-            near[session] += 1
+    for number in index.known(sketch.triples(text, salt)):
+        near.update(memory.live(index.get(number), now))
     return near

@@ -32,6 +32,12 @@ OWNERS_PER_SESSION = 4  # declared ids whose owner is remembered, for each sessi
 MAX_ID = 255  # Bifrost takes no longer ids
 
 
+def message_reader(configuration: Configuration) -> MessageReader:
+    """What reads messages without what clients put into them, as config/clients.yaml says."""
+    tags = [block.tag for block in configuration.clients.injected_blocks]
+    return MessageReader(canonical.injected_pattern(tags))
+
+
 class Turn(msgspec.Struct, frozen=True):
     """A call with its identity (None where identification is switched off) and its place."""
 
@@ -57,11 +63,10 @@ class Switchboard:
     def __init__(self, configuration: Configuration, new_id: NewId) -> None:
         settings = configuration.settings.session
         self._configuration = configuration
-        tags = [block.tag for block in configuration.clients.injected_blocks]
         self.settings = settings
         self.memory = Memory(settings.max_sessions, settings.session_ttl_seconds)
         self.agents = Agents()
-        self.reader = MessageReader(canonical.injected_pattern(tags))
+        self.reader = message_reader(configuration)
         self.on_match: Callable[[Question, Match], None] | None = None
         self._owners: OrderedDict[str, str] = OrderedDict()  # the scope that a declared id is of
         self.declarations = Declarations(configuration.clients)

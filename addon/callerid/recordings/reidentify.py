@@ -131,8 +131,7 @@ def _reply(board: Switchboard, call: RecordedCall, turn: Turn) -> tuple[Reply | 
     if call.reply is None:
         read_parts = dialects.reader_of(turn.call.dialect).read_parts
         dialect = turn.call.dialect
-        said = tuple(board.reader.read(dialect, raw, read_parts) for raw in call.replies)
-        return Reply(messages=said), False
+        return Reply(messages=board.reader.read(dialect, call.replies, read_parts)), False
     reader = board.reply_reader(turn, ())
     try:
         reader.feed(call.reply)

@@ -32,9 +32,15 @@ class Upstreams:
         self._profiles = profiles.profiles
         self._rows = (*named, *profiles.upstreams)
         self._hosts: dict[tuple[str, str], tuple[str, list[UpstreamRow]]] = {}
+        self._newest: tuple[Request | None, Upstream] = None, Upstream("", Profile(source="none"))
 
     def of(self, request: Request) -> Upstream:
         """What is known of a request's upstream."""
+        if request is not self._newest[0]:  # the same call is asked about again and again
+            self._newest = request, self._of(request)
+        return self._newest[1]
+
+    def _of(self, request: Request) -> Upstream:
         provider, rows = self._host(request.host, request.authority)
         row = next((row for row in rows if _fits(row, request)), None)
         if row is None:

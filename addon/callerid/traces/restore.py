@@ -134,7 +134,7 @@ class _Past:
 
 def _read(raws: list[bytes], dialect: Dialect, reader: MessageReader) -> list[Message]:
     read_parts = dialects.reader_of(dialect).read_parts
-    return [unsaid.read(raw) or reader.read(dialect, raw, read_parts) for raw in raws]
+    return [unsaid.read(raw) or reader.read(dialect, [raw], read_parts)[0] for raw in raws]
 
 
 def reply_of(recorded: Recorded, dialect: Dialect, reader: MessageReader) -> Reply:

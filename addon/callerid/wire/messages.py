@@ -6,13 +6,16 @@ the same bytes is the same message, so what was read is kept, within a bound, by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
-from callerid.turn import Dialect, Message, Part, Role
+from callerid.turn import Dialect, Members, Message, Part, Role, Stood
 from callerid.wire import canonical, wirejson
+from callerid.wire.growing import Bodies
 
 REMEMBERED_BYTES = 32 << 20  # of messages as sent; two generations of this size are kept
 
+Messages = tuple[Message, ...]
 ReadParts = Callable[[object], tuple[Role, tuple[Part, ...]]]
 
 
@@ -22,20 +25,27 @@ class MessageReader:
     def __init__(
         self, injected: canonical.Injected, remembered_bytes: int = REMEMBERED_BYTES
     ) -> None:
+        self.bodies = Bodies()
         self._injected = injected
         self._bound = remembered_bytes
         self._size = 0
-        self._young: dict[tuple[Dialect, bytes], Message] = {}
-        self._old: dict[tuple[Dialect, bytes], Message] = {}
+        self._young: defaultdict[Dialect, dict[bytes, Message]] = defaultdict(dict)
+        self._old = self._young.copy()
 
-    def read(self, dialect: Dialect, raw: bytes, read_parts: ReadParts) -> Message:
-        """The message that some JSON of a dialect says; raises NotJSON."""
-        key = (dialect, raw)
-        message = self._young.get(key)
-        if message is None:
-            message = self._old.get(key) or self.make(raw, *read_parts(wirejson.decode(raw)))
-            self._keep(key, message)
-        return message
+    def read(self, dialect: Dialect, raws: Iterable[bytes], read_parts: ReadParts) -> Messages:
+        """The messages that some JSON of a dialect says, each its own; raises NotJSON."""
+        young, old = self._young[dialect], self._old[dialect]
+        messages = []
+        for raw in raws:
+            message = young.get(raw)
+            if message is None:
+                message = old.get(raw) or self.make(raw, *read_parts(wirejson.decode(raw)))
+                young[raw] = message
+                self._size += len(raw)
+            messages.append(message)
+        if self._size > self._bound:
+            self._old, self._young, self._size = self._young, defaultdict(dict), 0
+        return tuple(messages)
 
     def make(self, raw: bytes, role: Role, parts: tuple[Part, ...]) -> Message:
         """A message with its canonical units."""
@@ -45,8 +55,7 @@ class MessageReader:
         """The words of a text, as histories are compared by them."""
         return canonical.plain(text, self._injected)
 
-    def _keep(self, key: tuple[Dialect, bytes], message: Message) -> None:
-        self._size += len(key[1])
-        if self._size > self._bound:
-            self._old, self._young, self._size = self._young, {}, len(key[1])
-        self._young[key] = message
+
+def members_with(members: Mapping[str, bytes], kept: Mapping[str, Stood]) -> Members:
+    """The members of a body in their order, those kept elsewhere by what stood there."""
+    return tuple((name, kept.get(name, raw)) for name, raw in members.items())

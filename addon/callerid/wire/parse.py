@@ -29,7 +29,7 @@ def may_hold_calls(path: str) -> bool:
 def parse_call(path: str, body: bytes, reader: MessageReader) -> Call | None:
     """The call that a request makes; None where it is none of ours. Raises NotJSON."""
     path = path.partition("?")[0].rstrip("/")
-    recognised = dialects.by_shape(dialects.by_path(path), body)
+    recognised = dialects.by_shape(dialects.by_path(path), body, reader.bodies)
     if recognised is None:
         return None
     return recognised.dialect.read_call(path, recognised.members, reader)

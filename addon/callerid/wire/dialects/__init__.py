@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from callerid.turn import Call, Dialect, Part, Reply, Role
-from callerid.wire import sse, wirejson
+from callerid.wire import sse
 from callerid.wire.dialects import (
     anthropic,
     bedrock_converse,
@@ -25,6 +25,7 @@ from callerid.wire.dialects import (
     openai_chat,
     openai_responses,
 )
+from callerid.wire.growing import Bodies
 from callerid.wire.messages import MessageReader
 
 
@@ -97,9 +98,9 @@ def by_path(path: str) -> list[CallReader]:
     return [known for known in _CALL_READERS if known.PATH.search(path)]
 
 
-def by_shape(candidates: list[CallReader], body: bytes) -> Recognised | None:
+def by_shape(candidates: list[CallReader], body: bytes, bodies: Bodies) -> Recognised | None:
     """The dialect among the candidates that fits the shape of a body; raises NotJSON."""
-    members = wirejson.members(body)
+    members = bodies.members(body)
     for dialect in candidates:
         if dialect.fits(members):
             return Recognised(dialect, members)

@@ -23,10 +23,9 @@ from callerid.turn import (
     ToolCall,
     ToolResult,
     Usage,
-    members_with,
 )
-from callerid.wire import canonical, sse, wirejson
-from callerid.wire.messages import MessageReader
+from callerid.wire import canonical, growing, sse, wirejson
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.ANTHROPIC
@@ -58,9 +57,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         streams=members.get("stream") == b"true" or path.endswith(":streamRawPredict"),
         system=system_text(wirejson.decode(system_raw or b"null")),
         tools=tool_names(wirejson.decode(tools_raw or b"null")),
-        messages=tuple(
-            reader.read(NAME, raw, read_parts) for raw in wirejson.items(members["messages"])
-        ),
+        messages=reader.read(NAME, growing.items(members, "messages"), read_parts),
         kind=Kind.COUNT_TOKENS if path.endswith(_COUNTS) else Kind.MAIN,
         previous_response_id=string(
             at(wirejson.decode(members.get("diagnostics", b"null")), "previous_message_id")

@@ -23,10 +23,9 @@ from callerid.turn import (
     ToolCall,
     ToolResult,
     Usage,
-    members_with,
 )
-from callerid.wire import canonical, sse, wirejson
-from callerid.wire.messages import MessageReader
+from callerid.wire import canonical, growing, sse, wirejson
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.BEDROCK_CONVERSE
@@ -51,9 +50,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         streams=path.endswith("-stream"),
         system=_system_text(wirejson.decode(system_raw or b"null")),
         tools=_tool_names(wirejson.decode(tools_raw or b"null")),
-        messages=tuple(
-            reader.read(NAME, raw, read_parts) for raw in wirejson.items(members["messages"])
-        ),
+        messages=reader.read(NAME, growing.items(members, "messages"), read_parts),
         members=members_with(members, _KEPT),
         system_raw=system_raw,
         tools_raw=tools_raw,

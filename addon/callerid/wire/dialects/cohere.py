@@ -18,11 +18,10 @@ from callerid.turn import (
     Stood,
     ToolResult,
     Usage,
-    members_with,
 )
-from callerid.wire import sse, wirejson
+from callerid.wire import growing, sse, wirejson
 from callerid.wire.dialects import openai_chat
-from callerid.wire.messages import MessageReader
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.COHERE
@@ -38,9 +37,7 @@ def fits(members: Mapping[str, bytes]) -> bool:
 
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; the system prompt is its leading system messages."""
-    messages = tuple(
-        reader.read(NAME, raw, read_parts) for raw in wirejson.items(members["messages"])
-    )
+    messages = reader.read(NAME, growing.items(members, "messages"), read_parts)
     tools_raw = members.get("tools", b"")
     return Call(
         dialect=NAME,

@@ -27,7 +27,7 @@ def fits(members: Mapping[str, bytes]) -> bool:
 
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; the system prompt is the preamble and the history's leading system messages."""
-    messages = tuple(reader.read(NAME, raw, read_parts) for raw in _history(members))
+    messages = reader.read(NAME, _history(members), read_parts)
     preamble = string(wirejson.decode(members.get("preamble", b"null")))
     return Call(
         dialect=NAME,

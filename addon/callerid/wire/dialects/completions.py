@@ -51,20 +51,19 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         streams=members.get("stream") == b"true",
         system="",
         tools=(),
-        messages=tuple(
-            reader.read(NAME, wirejson.encode({"role": role, "content": content}), read_parts)
-            for role, content in _said(prompt)
-        ),
+        messages=reader.read(NAME, map(wirejson.encode, _said(prompt)), read_parts),
         members=tuple(members.items()),
     )
 
 
-def _said(prompt: object) -> list[tuple[str, object]]:
-    """Who said what in a prompt: a text, several, or tokens."""
+def _said(prompt: object) -> list[dict[str, object]]:
+    """Who said what in a prompt: a text, several, or tokens; as messages."""
     if isinstance(prompt, str):
-        return _turns(prompt)
-    texts = [item for item in sequence(prompt) if isinstance(item, str)]
-    return [("user", text) for text in texts] if texts else [("user", prompt)]
+        said = _turns(prompt)
+    else:
+        texts = [item for item in sequence(prompt) if isinstance(item, str)]
+        said = [("user", text) for text in texts] or [("user", prompt)]
+    return [{"role": role, "content": content} for role, content in said]
 
 
 def _turns(prompt: str) -> list[tuple[str, object]]:

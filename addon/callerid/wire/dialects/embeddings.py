@@ -37,17 +37,14 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
     body = {name: wirejson.decode(raw) for name, raw in members.items()}
     given = next(filter(None, (found(body, place) for place in _INPUTS)), None)
     items = given if isinstance(given, list) and not _are_tokens(given) else [given]
+    said = [{"role": "user", "content": item} for item in items if item is not None]
     return Call(
         dialect=NAME,
         model=string(body.get("model")),
         streams=False,
         system="",
         tools=(),
-        messages=tuple(
-            reader.read(NAME, wirejson.encode({"role": "user", "content": item}), read_parts)
-            for item in items
-            if item is not None
-        ),
+        messages=reader.read(NAME, map(wirejson.encode, said), read_parts),
         kind=Kind.EMBEDDING,
         members=tuple(members.items()),
     )

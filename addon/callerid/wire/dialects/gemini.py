@@ -22,10 +22,9 @@ from callerid.turn import (
     ToolCall,
     ToolResult,
     Usage,
-    members_with,
 )
-from callerid.wire import canonical, sse, wirejson
-from callerid.wire.messages import MessageReader
+from callerid.wire import canonical, growing, sse, wirejson
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.GEMINI
@@ -58,7 +57,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         streams=path.endswith("streamGenerateContent"),
         system=_system_text(wirejson.decode(system_raw or b"null")),
         tools=_tool_names(wirejson.decode(tools_raw or b"null")),
-        messages=tuple(reader.read(NAME, raw, read_parts) for raw in _contents(inner["contents"])),
+        messages=reader.read(NAME, _contents(inner), read_parts),
         kind=Kind.COUNT_TOKENS if path.endswith("countTokens") else Kind.MAIN,
         members=_members(members, inner),
         system_raw=system_raw,
@@ -80,8 +79,9 @@ def _members(members: Mapping[str, bytes], inner: Mapping[str, bytes]) -> Member
     return (*wrapping, *((f"request.{name}", raw) for name, raw in kept))
 
 
-def _contents(raw: bytes) -> list[bytes]:
-    return wirejson.items(raw) if raw.startswith(b"[") else [raw]
+def _contents(members: Mapping[str, bytes]) -> list[bytes]:
+    raw = members["contents"]
+    return growing.items(members, "contents") if raw.startswith(b"[") else [raw]
 
 
 def read_reply(body: object, reader: MessageReader) -> Reply:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from callerid.turn import Call, Dialect, Kind, Part, Reply, Role, Stood, Usage, members_with
-from callerid.wire import canonical, sse, wirejson
+from callerid.turn import Call, Dialect, Kind, Part, Reply, Role, Stood, Usage
+from callerid.wire import canonical, growing, sse, wirejson
 from callerid.wire.dialects import openai_chat
-from callerid.wire.messages import MessageReader
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OLLAMA
@@ -30,7 +30,7 @@ def fits(members: Mapping[str, bytes]) -> bool:
 
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; one that says nothing only loads the model."""
-    messages = tuple(reader.read(NAME, raw, read_parts) for raw in _messages(members))
+    messages = reader.read(NAME, _messages(members), read_parts)
     system_raw, tools_raw = members.get("system", b""), members.get("tools", b"")
     system = string(wirejson.decode(system_raw or b"null"))
     return Call(
@@ -49,7 +49,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
 
 def _messages(members: Mapping[str, bytes]) -> list[bytes]:
     if "prompt" not in members:
-        return wirejson.items(members["messages"])
+        return growing.items(members, "messages")
     if members["prompt"] in (b'""', b"null"):
         return []
     images = members.get("images", b"[]")

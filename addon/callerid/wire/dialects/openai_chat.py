@@ -23,10 +23,9 @@ from callerid.turn import (
     ToolCall,
     ToolResult,
     Usage,
-    members_with,
 )
-from callerid.wire import canonical, sse, wirejson
-from callerid.wire.messages import MessageReader
+from callerid.wire import canonical, growing, sse, wirejson
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_CHAT
@@ -54,9 +53,7 @@ def fits(members: Mapping[str, bytes]) -> bool:
 
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; the system prompt is its leading system and developer messages."""
-    messages = tuple(
-        reader.read(NAME, raw, read_parts) for raw in wirejson.items(members["messages"])
-    )
+    messages = reader.read(NAME, growing.items(members, "messages"), read_parts)
     tools_raw = members.get("tools", members.get("functions", b""))
     return Call(
         dialect=NAME,

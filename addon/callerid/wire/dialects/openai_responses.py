@@ -7,7 +7,7 @@ back as fewer items, of which one is an encrypted summary.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from callerid.turn import (
     Call,
@@ -22,11 +22,10 @@ from callerid.turn import (
     ToolCall,
     ToolResult,
     Usage,
-    members_with,
 )
-from callerid.wire import canonical, sse, wirejson
+from callerid.wire import canonical, growing, sse, wirejson
 from callerid.wire.dialects import openai_chat
-from callerid.wire.messages import MessageReader
+from callerid.wire.messages import MessageReader, members_with
 from callerid.wire.wirejson import at, count, mapping, sequence, string
 
 NAME = Dialect.OPENAI_RESPONSES
@@ -68,7 +67,7 @@ def fits(members: Mapping[str, bytes]) -> bool:
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; an input that is a text is one user message."""
     items = _input_items(members)
-    messages = tuple(reader.read(NAME, raw, read_parts) for raw in items)
+    messages = reader.read(NAME, items, read_parts)
     instructions = string(wirejson.decode(members.get("instructions", b"null")))
     tools_raw = members.get("tools", b"")
     return Call(
@@ -76,7 +75,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         model=string(wirejson.decode(members.get("model", b"null"))),
         streams=members.get("stream") == b"true",
         system="\n".join(filter(None, [instructions, openai_chat.leading_system_text(messages)])),
-        tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(members),
+        tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(items),
         messages=messages,
         kind=_kind(path, members, items),
         previous_response_id=string(wirejson.decode(members.get("previous_response_id", b"null"))),
@@ -103,16 +102,16 @@ def _type(item: object) -> str:
 
 
 def _input_items(members: Mapping[str, bytes]) -> list[bytes]:
-    raw = members.get("input", b"[]")
+    raw = members.get("input", b"null")
     if raw.startswith(b'"'):
         return [b'{"role":"user","content":' + raw + b"}"]
-    return wirejson.items(raw) if raw != b"null" else []
+    return growing.items(members, "input") if raw != b"null" else []
 
 
-def _late_tools(members: Mapping[str, bytes]) -> tuple[str, ...]:
+def _late_tools(items: Iterable[bytes]) -> tuple[str, ...]:
     # Codex sends its tools as an input item with newer models (shared field notes, Codex 0.169).
-    for item in sequence(wirejson.decode(members.get("input", b"null"))):
-        if _type(item) == "additional_tools":
+    for raw in items:
+        if b"additional_tools" in raw and _type(item := wirejson.decode(raw)) == "additional_tools":
             return openai_chat.tool_names(at(item, "tools"))
     return ()
 

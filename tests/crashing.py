@@ -1,7 +1,8 @@
 """A proxy's writer under load, in a process of its own: it is killed, or told to end.
 
 It writes calls through a Recorder, some of them answered at once, some later, some never, and says
-of each that was answered when that was. `python crashing.py FILE NAME` ends with its input.
+of each that was answered when that was. `python crashing.py FILE NAME [apart]` ends with its input;
+with `apart` a process of the recorder's own writes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from callerid.guard import Guard
 from callerid.prices import Prices
 from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
-from callerid.traces.record import Recorder
+from callerid.traces.apart import ApartRecorder
+from callerid.traces.record import Recorder, ThreadRecorder
 from callerid.traces.rows import State
 from test_record import entry
 
@@ -26,10 +28,14 @@ NEVER = 50  # each call of this number is never answered
 UNDER_WAY = 20  # calls that are answered only after so many others
 
 
-def main(path: Path, name: str) -> None:
-    guard = Guard()
+def main(path: Path, name: str, where: str = "") -> None:
+    guard, configuration = Guard(), load()
     settings = RecordSettings(flush_seconds=FLUSH_SECONDS)
-    recorder = Recorder(path, settings, guard, Prices(load().prices))
+    recorder: Recorder
+    if where == "apart":
+        recorder = ApartRecorder(path, configuration, guard)
+    else:
+        recorder = ThreadRecorder(path, settings, guard, Prices(configuration.prices))
     ending = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ending.set()), daemon=True).start()
     waiting: deque[str] = deque()
@@ -51,4 +57,4 @@ def main(path: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

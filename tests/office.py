@@ -26,8 +26,11 @@ class Office:
     """A setup with a clock of its own; a call takes a second unless something else is said."""
 
     def __init__(self, path: Path, guard: Guard, settings: dict[str, Any], now: float) -> None:
+        settings = {"admin": {"enabled": False}} | settings
+        # A process of its own for each of some hundred records would take minutes.
+        settings["record"] = {"own_process": False} | settings.get("record", {})
         configuration = msgspec.structs.replace(
-            load(), settings=msgspec.convert({"admin": {"enabled": False}} | settings, Settings)
+            load(), settings=msgspec.convert(settings, Settings)
         )
         self.setup = Setup(configuration, path, guard)
         self.guard = guard

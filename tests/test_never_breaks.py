@@ -26,7 +26,7 @@ from callerid.proxy import desk as desks
 from callerid.proxy import replies
 from callerid.proxy.addon import CallerId
 from callerid.stamp.stamper import Stamper
-from callerid.traces.record import Recorder
+from callerid.traces.apart import ApartRecorder
 from callerid.wire import parse
 
 HELLO: dict[str, dict[str, Any]] = {
@@ -320,7 +320,7 @@ STAGES: dict[str, tuple[str, Any, str]] = {
     "reading a reply": ("reply", parse.ReplyReader, "feed"),
     "finishing a reply": ("reply", parse.ReplyReader, "finish"),
     "remembering": ("remember", remember, "reply"),
-    "recording": ("record", Recorder, "put"),
+    "recording": ("record", ApartRecorder, "put"),
     "giving a place back": ("route", Dispatcher, "ended"),
     "adding up": ("budget", Dispatcher, "used"),
     "describing": ("request", desks, "OpenCall"),

@@ -21,7 +21,7 @@ from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
 from callerid.traces import database as traces
 from callerid.traces import rows
-from callerid.traces.record import Recorder
+from callerid.traces.record import ThreadRecorder
 from callerid.traces.rows import Entry, State
 from callerid.turn import (
     Because,
@@ -65,9 +65,9 @@ def path(tmp_path: Path) -> Path:
 @contextmanager
 def recorder(
     path: Path, guard: Guard, flush_seconds: float = 0.01, **more: int
-) -> Iterator[Recorder]:
+) -> Iterator[ThreadRecorder]:
     settings = RecordSettings(flush_seconds=flush_seconds, **more)
-    recorder = Recorder(path, settings, guard, Prices(load().prices))
+    recorder = ThreadRecorder(path, settings, guard, Prices(load().prices))
     try:
         yield recorder
     finally:

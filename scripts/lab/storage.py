@@ -26,7 +26,7 @@ from callerid.recordings import calls
 from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
 from callerid.traces.discretion import discretion
-from callerid.traces.record import Recorder
+from callerid.traces.record import ThreadRecorder
 from callerid.traces.rows import Entry, State
 from callerid.traces.write import Writer
 from lab import copies
@@ -181,7 +181,7 @@ def _sustained(path: Path, seconds: float, content: Content) -> str:
     record = RecordSettings(content=content)
     shipped = replace(shipped, settings=replace(shipped.settings, record=record))
     discreetly = discretion(shipped, guard)
-    recorder = Recorder(path, record, guard, Prices(shipped.prices), discreetly)
+    recorder = ThreadRecorder(path, record, guard, Prices(shipped.prices), discreetly)
     try:
         fed = _feed(recorder, copies.endlessly(sink.taken()), seconds)
         ended = time.monotonic()
@@ -209,7 +209,7 @@ class Fed(NamedTuple):
     deepest: int
 
 
-def _feed(recorder: Recorder, feed: Iterator[copies.Pair], seconds: float) -> Fed:
+def _feed(recorder: ThreadRecorder, feed: Iterator[copies.Pair], seconds: float) -> Fed:
     """Give a recorder so many calls a second for some time; raises Wrong where one is dropped."""
     taken, deepest, began = 0, 0, time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import time
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration
 from callerid.stamp.stamper import Stamper
 from callerid.stamp.upstreams import Upstreams
+from callerid.traces.apart import ApartRecorder
 from callerid.traces.discretion import discretion
-from callerid.traces.record import Recorder
+from callerid.traces.record import Recorder, ThreadRecorder
 from callerid.traces.restore import restore, restored_bindings
 from callerid.traces.rows import Entry
 
@@ -53,13 +55,12 @@ class Setup:
         dispatcher = _dispatcher(configuration, switchboard, prices)
         self.settings = settings
         self._prices = Prices(configuration.prices)  # of those who look: asked in the loop
-        self._recorder, digest_key = None, os.urandom(32)
+        self._recorder: Recorder | None = None
+        digest_key = os.urandom(32)
         if settings.record.enabled:
-            discreetly = discretion(configuration, guard)
             digest_key = restore(database, switchboard, guard, time.time())
             _restore_bindings(database, dispatcher.routes, settings.routing.affinity_ttl_secs)
-            recorders_own = Prices(configuration.prices)  # it asks in a thread of its own
-            self._recorder = Recorder(database, settings.record, guard, recorders_own, discreetly)
+            self._recorder = _recorder(database, configuration, guard)
         self.scopes = Scopes(configuration.credentials, digest_key)
         numbers = Numbers(guard.counts)
         self._exporter = _exporter(configuration, guard, numbers)
@@ -102,6 +103,20 @@ class Setup:
         if self._exporter is not None:
             self._exporter.close(EXPORT_CLOSING_SECONDS)
             self._exporter = None
+
+
+def _recorder(database: Path, configuration: Configuration, guard: Guard) -> Recorder:
+    """What records: in a process of its own, if it shall and one can be started."""
+    settings = configuration.settings.record
+    discreetly = discretion(configuration, guard)  # a mistake is said here, at the start
+    if settings.own_process and os.name == "posix" and not hasattr(sys, "frozen"):
+        try:
+            return ApartRecorder(database, configuration, guard)
+        except OSError as error:
+            guard.tell(f"no process of its own for the recorder, but a thread: {error}")
+    return ThreadRecorder(
+        database, settings, guard, Prices(configuration.prices), discreetly
+    )  # fmt: skip
 
 
 def _exporter(configuration: Configuration, guard: Guard, numbers: Numbers) -> LiveExport | None:

@@ -96,6 +96,7 @@ class RecordSettings(Strict, frozen=True):
     queue_size: Limit = 10000
     queue_bytes: Limit = 256 << 20
     flush_seconds: Seconds = 0.5
+    own_process: Switch = True
     reply_bytes: Count = 8 << 20
     content: Literal["full", "redacted", "none"] = "full"
     redact: Function = ""

@@ -1,0 +1,187 @@
+"""Records in a process of its own: two Pythons in one process would wait for each other.
+
+If it goes away another one is started; what it had not written yet is counted as dropped. If we go
+away it writes what it has, and marks what was in flight as interrupted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from callerid.guard import Guard
+from callerid.settings.load import Configuration
+from callerid.traces import parcels
+from callerid.traces.parcels import Order, Packer, Parcel, Report, Unsent
+from callerid.traces.record import Room
+from callerid.traces.rows import Entry
+from callerid.traces.scribe import RETRY_SECONDS
+
+log = logging.getLogger("callerid")
+
+CARRY_SECONDS = 0.02  # parcels go together: each waking of the thread disturbs the proxy's loop
+PIPE_BYTES = 1 << 20
+_MAIN = "callerid.traces.process"
+
+
+class ApartRecorder:
+    """A Recorder with a process of its own."""
+
+    def __init__(self, path: Path, configuration: Configuration, guard: Guard) -> None:
+        settings = configuration.settings.record
+        self.path = path
+        self.most_reply_bytes = settings.reply_bytes
+        self._order = parcels.parcel(Order(path, configuration))
+        self._room = Room(settings)
+        self._guard = guard
+        self._entries: deque[Entry] = deque()
+        self._has_entries = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = _started()
+        self._lock = threading.Lock()  # of the process
+        self._is_closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=run, name="callerid-record", daemon=True)
+            for run in (self._carry, self._listen)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, entry: Entry) -> bool:
+        """Take an entry; False (and one dropped) where too much waits."""
+        size = entry.size
+        if not self._room.has(size):
+            return False
+        self._room.take(size)
+        self._entries.append(entry)
+        if not self._has_entries.is_set():
+            self._has_entries.set()
+        return True
+
+    @property
+    def depth(self) -> int:
+        """How many entries wait."""
+        return self._room.depth
+
+    @property
+    def process_id(self) -> int:
+        """The process that writes; 0 where there is none at the moment."""
+        return self._process.pid if self._process else 0
+
+    def close(self, timeout: float) -> None:
+        """Write what waits, for at most so many seconds, and stop."""
+        until = time.monotonic() + timeout
+        self._is_closing.set()
+        self._has_entries.set()
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0))
+        if not self.depth:
+            return
+        what = f"{self.path}: {self.depth} records were not written in time at the end"
+        if self._process is not None:
+            self._guard.note("late", f"{what}; process {self._process.pid} goes on with them")
+        else:
+            self._guard.note("dropped", what, self.depth)
+
+    def _carry(self) -> None:
+        """Carry entries to the process that is there, until the last are and it is told so."""
+        process, packer = None, Packer()
+        while True:
+            self._has_entries.wait()
+            is_last = self._is_closing.wait(CARRY_SECONDS)
+            self._has_entries.clear()
+            with self._lock:
+                known, process = process, self._process
+                count = len(self._entries) if process else 0
+                entries = [self._entries.popleft() for _ in range(count)]
+            if process is None:
+                if is_last:
+                    return
+                self._is_closing.wait(RETRY_SECONDS)
+                self._has_entries.set()
+                continue
+            if process is not known:
+                packer = Packer()
+                _send(process, [self._order])
+            _send(process, (self._packed(packer, entry) for entry in entries))
+            if is_last:
+                _send(process, [parcels.parcel(None)])
+                return
+
+    def _packed(self, packer: Packer, entry: Entry) -> Parcel:
+        with self._guard("record"):
+            return packer.pack(entry)
+        return parcels.parcel(Unsent(entry.id, entry.size))
+
+    def _listen(self) -> None:
+        """Hear what the process has done; where it goes away, start another."""
+        while (process := self._process) is not None:
+            self._hear(process)
+            status = process.wait()
+            with suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]
+            if self._is_closing.is_set() and not self.depth:
+                return
+            with self._lock:
+                self._process = None
+                lost = self.depth - len(self._entries)
+                size = self._room.bytes - sum(entry.size for entry in list(self._entries))
+            self._room.give_back(lost, size)
+            words = f"{self.path}: the process that writes it ended with status {status}"
+            self._guard.note("dropped", f"{words}; another one is started", lost)
+            while self._process is None and not self._is_closing.wait(RETRY_SECONDS):
+                with self._guard("record"):
+                    self._process = _started()
+
+    def _hear(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        with process.stdout as pipe:
+            while head := pipe.read(parcels.HEAD_BYTES):
+                if len(head) < parcels.HEAD_BYTES:
+                    return
+                pickled = pipe.read(parcels.lengths(head)[0])
+                with self._guard("report"):
+                    self._take(parcels.opened(pickled))
+
+    def _take(self, report: object) -> None:
+        assert isinstance(report, Report)
+        self._room.give_back(report.entries, report.bytes)
+        for kind, times in report.counts.items():
+            self._guard.counts[kind] += times
+        for level, text in report.said:
+            log.log(level, "%s", text)
+
+
+def _started() -> subprocess.Popen[bytes]:
+    """A new process; raises OSError."""
+    # With a group of its own, a terminal's Ctrl-C is not for it: it ends when all is written. -P:
+    # nothing is imported from the folder that we were started in.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", _MAIN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    if hasattr(fcntl, "F_SETPIPE_SZ"):  # it takes fewer turns to fill it
+        with suppress(OSError):  # a system may allow less
+            fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return process
+
+
+def _send(process: subprocess.Popen[bytes], waiting: Iterable[Parcel]) -> None:
+    """Write some parcels; where nobody reads any more, the listener sees to it."""
+    assert process.stdin is not None
+    with suppress(OSError, ValueError):
+        for pieces in waiting:
+            process.stdin.writelines(pieces)
+        process.stdin.flush()

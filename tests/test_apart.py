@@ -208,6 +208,36 @@ def test_what_cannot_be_carried_is_counted_and_the_rest_arrives(path: Path, guar
     assert guard.counts == {"failed.record": 1, "dropped": 1}
 
 
+def test_a_process_that_does_not_start_leaves_it_to_a_thread_and_nothing_is_lost(
+    path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1"))
+        eventually(lambda: guard.counts["no_process"])
+        at_work.put(entry("c2"))
+
+    assert on_record(path) == [("c1", "ok"), ("c2", "ok")]
+    assert guard.counts == {"no_process": 1}
+    assert "ended with status 1 before it worked; a thread writes instead" in caplog.text
+
+
+def test_modules_of_other_scripts_do_not_take_the_place_of_pythons(
+    path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    for name in ("encodings", "typing", "queue"):
+        (folder / f"{name}.py").write_text("raise ImportError('not meant')")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.chdir(folder)
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1"))
+
+    assert on_record(path) == [("c1", "ok")]
+    assert not guard.counts
+
+
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_proxy_that_is_killed_loses_nothing_that_was_carried(
     path: Path, signal_sent: signal.Signals

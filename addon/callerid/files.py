@@ -8,6 +8,7 @@ _PACKAGE = Path(__file__).parent
 _CHECKOUT = _PACKAGE.parents[1]  # config/ and traces.db stand beside addon/
 _IS_CHECKOUT = (_CHECKOUT / "addon" / "main.py").is_file()
 
+PACKAGES = _PACKAGE.parent  # what must be on sys.path
 CONFIG = _CHECKOUT / "config" if _IS_CHECKOUT else _PACKAGE / "config"
 SCRIPT = _CHECKOUT / "addon" / "main.py" if _IS_CHECKOUT else _PACKAGE / "script" / "main.py"
 

@@ -2,7 +2,8 @@
 
 It reads a call's headers and counts the bytes of its body; the reply is made of the turn's name,
 so whoever writes a conversation knows beforehand what the model will have said in it. It runs in
-a process of its own: `python -m lab.canned` prints the port, and ends with its standard input.
+a process of its own: `python -m lab.canned [CERTIFICATE KEY]` prints the port, and ends with its
+standard input.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from lab.certificates import Certificates
 
 TURN = b"x-turn"  # the header that names the turn, as 17-3: the fourth of conversation 17
 EVENT_STREAM = b"text/event-stream"  # in `accept`: asks for the reply in events
@@ -31,11 +35,14 @@ _END = b"\r\n\r\n"
 
 
 class CannedProvider:
-    """Serves on loopback while the `with` block lasts."""
+    """Serves on loopback while the `with` block lasts; in TLS, if it has certificates."""
+
+    def __init__(self, tls: Certificates | None = None) -> None:
+        self._files = [str(tls.certificate), str(tls.key)] if tls else []
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lab.canned"],
+            [sys.executable, "-m", "lab.canned", *self._files],
             cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -157,7 +164,11 @@ def _head(content_type: bytes, length: bytes) -> bytes:
 
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0)
+    context = None
+    if files := sys.argv[1:]:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*files)
+    server = await loop.create_server(_Connection, "127.0.0.1", 0, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -1,7 +1,9 @@
 """What a call costs, and what a session holds, as sessions grow in number: no proxy, no disk.
 
-`python -m lab.growth 1000` lets a switchboard know so many sessions and prints what was measured
-as JSON. Each number wants a process of its own: memory given back would spoil the next figure.
+`python -m lab.growth sessions 1000` lets a switchboard know so many sessions and prints what was
+measured as JSON; `... turns 2000` has one session of so many turns, `... full 10000` lets newcomers
+drive out others, and `... expiry 10000` lets so many be silent for too long at once. Each number
+wants a process of its own: memory given back would spoil the next figure.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import msgspec
 
-from callerid.identity.switchboard import Switchboard
+from callerid.identity.history import Trails
+from callerid.identity.memory import EXPIRED_AT_ONCE
+from callerid.identity.switchboard import Switchboard, message_reader
 from callerid.settings.load import Configuration, load
 from callerid.turn import Client, Dialect, Request
-from callerid.wire import canonical, parse
-from callerid.wire.messages import MessageReader
+from callerid.wire import parse
 from lab import canned
 from lab.load import percentiles
 from lab.longtalks import Shape, conversation
@@ -61,14 +65,18 @@ class Board:
         ids = itertools.count()
         self.switchboard = Switchboard(configuration, lambda kind: f"{kind}_{next(ids):032x}")
         self._keeps_messages = self.switchboard.reader
-        tags = [block.tag for block in configuration.clients.injected_blocks]
-        self._keeps_none = MessageReader(canonical.injected_pattern(tags), remembered_bytes=0)
+        self._keeps_none = message_reader(configuration, remembered_bytes=0)
         self._calls = itertools.count()
+        self._slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass in which nobody calls."""
+        self._slept += seconds
 
     def hold(self, exchange: Exchange) -> None:
         """Take a call and the reply to it."""
         board = self.switchboard
-        now = next(self._calls) * _SECONDS_A_CALL
+        now = next(self._calls) * _SECONDS_A_CALL + self._slept
         turn = board.take(exchange.request, now)
         assert turn is not None
         reply = parse.parse_reply(Dialect.ANTHROPIC, 200, exchange.reply, board.reader)
@@ -86,10 +94,10 @@ class Board:
         self.switchboard.reader = self._keeps_messages
 
     def timed(self, exchange: Exchange) -> float:
-        """The microseconds that a call with its reply takes."""
-        began = time.perf_counter()
+        """The microseconds of processor time that a call with its reply takes."""
+        began = time.thread_time()
         self.hold(exchange)
-        return (time.perf_counter() - began) * 1e6
+        return (time.thread_time() - began) * 1e6
 
     def timed_next(self, number: int) -> float:
         """The microseconds of the next call of a conversation, read up to there a moment ago."""
@@ -150,5 +158,97 @@ def _resident_bytes() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+class Long(NamedTuple):
+    """What a call with its reply takes, in microseconds, in the first and last tenth of a session.
+
+    And the bytes of memory that the session holds for each message.
+    """
+
+    turns: int
+    first_p50: float
+    last_p50: float
+    message_bytes: float
+
+
+def measure_turns(turns: int) -> Long:
+    """Let one session have so many turns, each with its whole history; raises ValueError."""
+    board = Board(10)
+    client = Client("bench", "connection", "127.0.0.1", "bench")
+    shape = Shape("", 2_000 + 200 * turns // 2, turns=turns, growth=200)
+    took = []
+    before = 0
+    for at, call in enumerate(conversation(1, shape)):
+        body = bytes(call.body) + call.end
+        request = Request("POST", "https", "llm.example", 443, _PATH, (), body, client)
+        reply = json.dumps(canned.message(call.turn)).encode()
+        if at == min(10, turns // 2):
+            before = _weight(board)
+        took.append(board.timed(Exchange(request, reply)))
+    _expect(board, 1)
+    tenth = max(turns // 10, 1)
+    held = (_weight(board) - before) / (2 * (turns - min(10, turns // 2)))
+    return Long(turns, median(took[:tenth]), median(took[-tenth:]), held)
+
+
+def _weight(board: Board) -> int:
+    """The bytes of what memory holds of sessions, without what it keeps to read bodies sooner."""
+    board.switchboard.memory.trails = Trails()
+    seen: set[int] = set()
+    todo: list[object] = list(board.switchboard.memory.indexes())
+    size = 0
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or isinstance(one, type):
+            continue
+        seen.add(id(one))
+        size += sys.getsizeof(one)
+        todo += gc.get_referents(one)
+    return size
+
+
+class Pressed(NamedTuple):
+    """What the slowest and the middle call take, in microseconds, while sessions are forgotten."""
+
+    sessions: int
+    p50: float
+    p99: float
+    most: float
+
+
+def measure_full(sessions: int) -> Pressed:
+    """Let newcomers come where as many sessions are known as may be; raises ValueError."""
+    board = Board(sessions)
+    board.fill(range(sessions))
+    took = _newcomers(board, sessions, SAMPLES)
+    _expect(board, sessions)
+    return Pressed(sessions, *percentiles(took), max(took))
+
+
+def measure_expiry(sessions: int) -> Pressed:
+    """Let newcomers come where all sessions have been silent for too long at once."""
+    board = Board(sessions + SAMPLES)
+    board.fill(range(sessions))
+    board.sleep(board.switchboard.settings.session_ttl_seconds + 1)
+    took = _newcomers(board, sessions, max(SAMPLES, sessions // EXPIRED_AT_ONCE + 1))
+    if len(board.switchboard.memory) >= sessions:
+        raise ValueError("no session was forgotten")
+    return Pressed(sessions, *percentiles(took), max(took))
+
+
+def _newcomers(board: Board, first: int, count: int) -> list[float]:
+    made = [next(exchanges(number)) for number in range(first, first + count)]
+    gc.collect()
+    gc.freeze()  # as the proxy does when it has started
+    return [board.timed(exchange) for exchange in made]
+
+
+_MEASURES: dict[str, Callable[[int], NamedTuple]] = {
+    "sessions": measure,
+    "turns": measure_turns,
+    "full": measure_full,
+    "expiry": measure_expiry,
+}
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))._asdict()))
+    print(json.dumps(_MEASURES[sys.argv[1]](int(sys.argv[2]))._asdict()))

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import NamedTuple
@@ -29,10 +29,14 @@ class Wrong(Exception):
 
 
 class Took(NamedTuple):
-    """Seconds from the first byte of a request to the first and the last of the reply's body."""
+    """Seconds from the first byte of a request to the first and the last of the reply's body.
+
+    `gaps` are the seconds between the pieces in which a stream came.
+    """
 
     first: float
     last: float
+    gaps: Sequence[float] = ()
 
 
 class Connection:
@@ -47,6 +51,7 @@ class Connection:
         self.sessions: set[tuple[str, bytes]] = set()
         self._proxy_port = proxy_port
         self._host = b"127.0.0.1:%d" % provider_port
+        self._target = b"http://%b/v1/messages" % self._host
         self._shape = shape
         self._streams = streams
         self._now: Iterator[Call] = iter(())
@@ -91,33 +96,34 @@ class Connection:
             raise Wrong(f"a reply is not 200 OK, but {status!r}")
         said = canned.fields(head[: -len(_END)])
         if self._streams:
-            first = await self._read_chunks()
+            arrived = await self._read_chunks()
         else:
             await self._reader.readexactly(int(said[b"content-length"]))
-            first = time.perf_counter()
-        took = Took(first - began, time.perf_counter() - began)
+            arrived = [time.perf_counter()]
+        gaps = [b - a for a, b in itertools.pairwise(arrived)]
+        took = Took(arrived[0] - began, time.perf_counter() - began, gaps)
         self.sessions.add((call.turn.partition("-")[0], said.get(SESSION, b"")))
         return took
 
     def _head(self, call: Call) -> bytes:
         accept = canned.EVENT_STREAM if self._streams else b"application/json"
         return (
-            b"POST http://%b/v1/messages HTTP/1.1\r\nhost: %b\r\naccept: %b\r\n"
+            b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: %b\r\n"
             b"user-agent: bench\r\nx-api-key: %b\r\nanthropic-version: 2023-06-01\r\n%b: %b\r\n"
             b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
         ) % (
-            self._host, self._host, accept, KEY.encode(), canned.TURN, call.turn.encode(),
+            self._target, self._host, accept, KEY.encode(), canned.TURN, call.turn.encode(),
             call.length,
         )  # fmt: skip
 
-    async def _read_chunks(self) -> float:
-        """Read a body in chunks; returns when the first of them was there."""
-        first = 0.0
+    async def _read_chunks(self) -> list[float]:
+        """Read a body in chunks; returns when each of them was there."""
+        arrived = []
         while size := int(await self._reader.readline(), 16):
-            first = first or time.perf_counter()
+            arrived.append(time.perf_counter())
             await self._reader.readexactly(size + 2)
         await self._reader.readline()
-        return first
+        return arrived
 
 
 @dataclass
@@ -126,6 +132,7 @@ class Side:
 
     connections: list[Connection]
     seconds: float = 0.0
+    windows: list[tuple[float, float]] = field(default_factory=list)  # monotonic
     took: list[Took] = field(default_factory=list)
 
     async def open(self) -> None:
@@ -141,9 +148,10 @@ class Side:
         await self._run(seconds * LEAD_IN)
         for connection, before in zip(self.connections, held, strict=True):
             connection.prepare(round(ENOUGH * (connection.conversations - before)) + 1)
-        began = time.perf_counter()
+        began = time.monotonic()
         self.took += await self._run(seconds)
-        self.seconds += time.perf_counter() - began
+        self.windows.append((began, time.monotonic()))
+        self.seconds += self.windows[-1][1] - began
 
     async def close(self) -> None:
         for connection in self.connections:

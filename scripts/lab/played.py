@@ -56,13 +56,13 @@ class Sink:
 
 
 @contextmanager
-def desk_for(recorder: Sink) -> Iterator[Desk]:
+def desk_for(recorder: Sink, numbers: Numbers | None = None) -> Iterator[Desk]:
     """A desk as the addon makes it; raises Wrong where it noted any trouble."""
     configuration, guard = load(), Guard()
     upstreams = Upstreams(configuration.providers, configuration.profiles, ())
     stamper = Stamper(upstreams, sets=True, sends_final=False)
     board = Switchboard(configuration, new_id)
-    candidates, numbers = Candidates(configuration.clients), Numbers(guard.counts)
+    candidates, numbers = Candidates(configuration.clients), numbers or Numbers(guard.counts)
     settings, prices = configuration.settings, Prices(configuration.prices)
     budgets, routes = Budgets(settings.rate_limiting, prices), Routes(settings.routing)
     dispatcher = Dispatcher(budgets, routes, board.declarations.long_id)

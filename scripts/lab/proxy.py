@@ -30,8 +30,9 @@ class Proxy:
     It trusts every fake provider of this process; calls to the vendors' public hosts go to the
     `provider`, if there is one. (They are mapped after the script has seen the request.)
     `options` are mitmproxy's (`--set key=value`; a list repeats the key), `env` is added to the
-    environment, `program` may also be mitmweb. Relative files are written to `confdir`, which
-    goes with the proxy, and callerid's traces to `traces` in it.
+    environment, `program` may also be mitmweb, `beside` is a script that is loaded before. Relative
+    files are written to `confdir`, which goes with the proxy, and callerid's traces to `traces` in
+    it.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class Proxy:
         options: Mapping[str, str | list[str]] | None = None,
         env: Mapping[str, str] | None = None,
         program: str = "mitmdump",
+        beside: Path | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lab-proxy-", ignore_cleanup_errors=True)
         self.confdir = Path(self._folder.name)
         self.ca_file = self.confdir / "mitmproxy-ca-cert.pem"
         self.port = 0
-        scripts = [script.resolve(), _READY_SCRIPT] if script else [_READY_SCRIPT]
+        scripts = [path.resolve() for path in (beside, script, _READY_SCRIPT) if path]
         self.traces = self.confdir / "traces.db"
         ours = {"callerid_db": str(self.traces)} if script else {}
         settings = (
@@ -75,6 +77,11 @@ class Proxy:
         """What the process has said so far, on both outputs."""
         with self._news:
             return "\n".join(self._lines)
+
+    @property
+    def process_id(self) -> int:
+        """The process, while it runs."""
+        return self._process.pid
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

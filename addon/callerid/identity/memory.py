@@ -65,7 +65,7 @@ class Memory:
         for session in other._sessions.values():
             self._sessions[session.id] = session
             self.messages += session.messages
-            for index, others in zip(self._indexes(), other._indexes(), strict=True):
+            for index, others in zip(self.indexes(), other.indexes(), strict=True):
                 index.take_over(session, others)
         self.longest = max(self.longest, other.longest)
         self.openings.take_over(other.openings)
@@ -107,10 +107,11 @@ class Memory:
     def _forget(self, session: Session) -> None:
         del self._sessions[session.id]
         self.messages -= session.messages
-        for index in self._indexes():
+        for index in self.indexes():
             index.forget(session)
 
-    def _indexes(self) -> tuple[Index[Any, Any], ...]:
+    def indexes(self) -> tuple[Index[Any, Any], ...]:
+        """All indexes of what sessions are found by."""
         return (
             self.points, self.units, self.replies, self.errands, self.responses, self.tool_ids,
             self.declared, self.companies,

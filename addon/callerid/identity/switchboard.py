@@ -23,7 +23,7 @@ from callerid.identity.session import Point, Session
 from callerid.settings.load import Configuration
 from callerid.turn import Call, Client, HeaderList, Identity, Kind, Reply, Request
 from callerid.wire import canonical, parse
-from callerid.wire.messages import MessageReader
+from callerid.wire.messages import REMEMBERED_BYTES, MessageReader
 from callerid.wire.parse import ReplyReader
 
 NewId = Callable[[str], str]  # a prefix in, an id out: sess_4f...
@@ -32,10 +32,12 @@ OWNERS_PER_SESSION = 4  # declared ids whose owner is remembered, for each sessi
 MAX_ID = 255  # Bifrost takes no longer ids
 
 
-def message_reader(configuration: Configuration) -> MessageReader:
+def message_reader(
+    configuration: Configuration, remembered_bytes: int = REMEMBERED_BYTES
+) -> MessageReader:
     """What reads messages without what clients put into them, as config/clients.yaml says."""
     tags = [block.tag for block in configuration.clients.injected_blocks]
-    return MessageReader(canonical.injected_pattern(tags))
+    return MessageReader(canonical.injected_pattern(tags), remembered_bytes)
 
 
 class Turn(msgspec.Struct, frozen=True):

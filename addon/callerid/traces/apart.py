@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -18,11 +17,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from callerid import files
 from callerid.guard import Guard
+from callerid.prices import Prices
 from callerid.settings.load import Configuration
 from callerid.traces import parcels
+from callerid.traces.discretion import discretion
 from callerid.traces.parcels import Order, Packer, Parcel, Report, Unsent
-from callerid.traces.record import Room
+from callerid.traces.record import Room, ThreadRecorder
 from callerid.traces.rows import Entry
 from callerid.traces.scribe import RETRY_SECONDS
 
@@ -30,24 +32,35 @@ log = logging.getLogger("callerid")
 
 CARRY_SECONDS = 0.02  # parcels go together: each waking of the thread disturbs the proxy's loop
 PIPE_BYTES = 1 << 20
-_MAIN = "callerid.traces.process"
+# Other scripts may have put folders on the path of modules in which something is named like a
+# module of Python itself: they come last, and ours first.
+_MAIN = """
+import sys
+own, *others = sys.argv[1:]
+sys.path[:0] = [own] if own not in sys.path else []
+sys.path += [path for path in others if path not in sys.path]
+from callerid.traces.process import main
+main()
+"""
 
 
 class ApartRecorder:
-    """A Recorder with a process of its own."""
+    """A Recorder with a process of its own; with a thread, where that process does not start."""
 
     def __init__(self, path: Path, configuration: Configuration, guard: Guard) -> None:
-        settings = configuration.settings.record
+        self._settings = configuration.settings.record
         self.path = path
-        self.most_reply_bytes = settings.reply_bytes
-        self._order = parcels.parcel(Order(path, configuration))
-        self._room = Room(settings)
+        self.most_reply_bytes = self._settings.reply_bytes
+        self._order = Order(path, configuration)
+        self._room = Room(self._settings)
         self._guard = guard
         self._entries: deque[Entry] = deque()
         self._has_entries = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = _started()
-        self._lock = threading.Lock()  # of the process
         self._is_closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = _started()
+        self._instead: ThreadRecorder | None = None
+        self._is_settled = threading.Event()  # whether the process works, or there will be none
+        self._lock = threading.Lock()  # of what says who gets the entries
         self._threads = [
             threading.Thread(target=run, name="callerid-record", daemon=True)
             for run in (self._carry, self._listen)
@@ -57,11 +70,14 @@ class ApartRecorder:
 
     def put(self, entry: Entry) -> bool:
         """Take an entry; False (and one dropped) where too much waits."""
-        size = entry.size
-        if not self._room.has(size):
-            return False
-        self._room.take(size)
-        self._entries.append(entry)
+        with self._lock:
+            if self._instead is not None:
+                return self._instead.put(entry)
+            size = entry.size
+            if not self._room.has(size):
+                return False
+            self._room.take(size)
+            self._entries.append(entry)
         if not self._has_entries.is_set():
             self._has_entries.set()
         return True
@@ -69,7 +85,7 @@ class ApartRecorder:
     @property
     def depth(self) -> int:
         """How many entries wait."""
-        return self._room.depth
+        return self._room.depth + (self._instead.depth if self._instead else 0)
 
     @property
     def process_id(self) -> int:
@@ -83,13 +99,15 @@ class ApartRecorder:
         self._has_entries.set()
         for thread in self._threads:
             thread.join(max(until - time.monotonic(), 0))
-        if not self.depth:
+        if self._instead is not None:
+            self._instead.close(max(until - time.monotonic(), 0))
+        if not self._room.depth:
             return
-        what = f"{self.path}: {self.depth} records were not written in time at the end"
+        what = f"{self.path}: {self._room.depth} records were not written in time at the end"
         if self._process is not None:
             self._guard.note("late", f"{what}; process {self._process.pid} goes on with them")
         else:
-            self._guard.note("dropped", what, self.depth)
+            self._guard.note("dropped", what, self._room.depth)
 
     def _carry(self) -> None:
         """Carry entries to the process that is there, until the last are and it is told so."""
@@ -98,19 +116,15 @@ class ApartRecorder:
             self._has_entries.wait()
             is_last = self._is_closing.wait(CARRY_SECONDS)
             self._has_entries.clear()
+            self._is_settled.wait()
             with self._lock:
                 known, process = process, self._process
                 count = len(self._entries) if process else 0
                 entries = [self._entries.popleft() for _ in range(count)]
             if process is None:
-                if is_last:
-                    return
-                self._is_closing.wait(RETRY_SECONDS)
-                self._has_entries.set()
-                continue
+                return
             if process is not known:
                 packer = Packer()
-                _send(process, [self._order])
             _send(process, (self._packed(packer, entry) for entry in entries))
             if is_last:
                 _send(process, [parcels.parcel(None)])
@@ -124,22 +138,40 @@ class ApartRecorder:
     def _listen(self) -> None:
         """Hear what the process has done; where it goes away, start another."""
         while (process := self._process) is not None:
+            _send(process, [parcels.parcel(self._order)])
             self._hear(process)
             status = process.wait()
             with suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]
-            if self._is_closing.is_set() and not self.depth:
-                return
+            if self._is_closing.is_set() and not self._room.depth:
+                break
             with self._lock:
                 self._process = None
-                lost = self.depth - len(self._entries)
-                size = self._room.bytes - sum(entry.size for entry in list(self._entries))
-            self._room.give_back(lost, size)
-            words = f"{self.path}: the process that writes it ended with status {status}"
-            self._guard.note("dropped", f"{words}; another one is started", lost)
+                self._drop(f"{self.path}: the process that writes it ended with status {status}")
+            if self._instead is not None:
+                break
             while self._process is None and not self._is_closing.wait(RETRY_SECONDS):
                 with self._guard("record"):
                     self._process = _started()
+        self._is_settled.set()
+
+    def _drop(self, what: str) -> None:
+        """Count what a process had when it went away; one that never worked had nothing."""
+        if not self._is_settled.is_set():
+            settings, prices = self._settings, Prices(self._order.configuration.prices)
+            discreetly = discretion(self._order.configuration, self._guard)
+            instead = ThreadRecorder(self.path, settings, self._guard, prices, discreetly)
+            self._guard.note("no_process", f"{what} before it worked; a thread writes instead")
+            for entry in self._entries:
+                instead.put(entry)
+            self._room.give_back(self._room.depth, self._room.bytes)
+            self._entries.clear()
+            self._instead = instead
+            return
+        self._is_settled.clear()
+        lost = self._room.depth - len(self._entries)
+        self._room.give_back(lost, self._room.bytes - sum(entry.size for entry in self._entries))
+        self._guard.note("dropped", f"{what}; another one is started", lost)
 
     def _hear(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -153,6 +185,7 @@ class ApartRecorder:
 
     def _take(self, report: object) -> None:
         assert isinstance(report, Report)
+        self._is_settled.set()
         self._room.give_back(report.entries, report.bytes)
         for kind, times in report.counts.items():
             self._guard.counts[kind] += times
@@ -165,10 +198,9 @@ def _started() -> subprocess.Popen[bytes]:
     # With a group of its own, a terminal's Ctrl-C is not for it: it ends when all is written. -P:
     # nothing is imported from the folder that we were started in.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", _MAIN],
+        [sys.executable, "-P", "-c", _MAIN, str(files.PACKAGES), *filter(None, sys.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         start_new_session=True,
     )
     assert process.stdin is not None

@@ -42,6 +42,7 @@ def main() -> None:
     path, configuration = order
     guard = Guard()
     inbox = _Inbox(parcelled, configuration, guard, outgoing)
+    inbox.tell(Report())  # that we are there
     settings = configuration.settings.record
     writer = Writer(path, Prices(configuration.prices), discretion(configuration, guard), settings)
     Scribe(path, writer, settings, guard, inbox.finished).run(inbox)
@@ -141,10 +142,13 @@ class _Inbox:
         counts = self._guard.counts - self._told
         if not (self._entries or counts or self._said):
             return
-        report = Report(self._entries, self._bytes, dict(counts), self._said[:])
+        self.tell(Report(self._entries, self._bytes, dict(counts), self._said[:]))
         self._told += counts
         self._entries = self._bytes = 0
         self._said.clear()
+
+    def tell(self, report: Report) -> None:
+        """Send a report."""
         with suppress(OSError):  # nobody listens any more
             for piece in parcels.parcel(report):
                 _write(self._outgoing, piece)
@@ -164,7 +168,3 @@ def _forward_log(said: list[tuple[int, str]]) -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
-
-
-if __name__ == "__main__":
-    main()

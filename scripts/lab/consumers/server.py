@@ -57,6 +57,11 @@ class Server:
         if self._process.poll() is None:
             os.killpg(self._process.pid, which)
 
+    @property
+    def process_id(self) -> int:
+        """The process, while it runs."""
+        return self._process.pid
+
     def wait_for(self, url: str, text: str) -> None:
         """Wait until a page holds a text; raises RuntimeError with the end of the log."""
         with httpx.Client(trust_env=False) as client:

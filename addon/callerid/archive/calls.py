@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -142,6 +142,10 @@ where (:sessions is null or calls.session_id in (select value from json_each(:se
 """
 _ORDER = "order by calls.started_at, calls.id"
 _BEFORE = f"{_SELECT} where calls.session_id in (?, ?) and calls.response_id = ? {_ORDER}"
+_ENDED = """
+select count(*) from calls
+where id in (select value from json_each(?)) and state != 'in_flight'
+"""
 _NEWEST = """
 select id from calls where session_id = :session and (:call = '' or id = :call)
 order by kind = :main desc, state = 'ok' desc, started_at desc, id desc limit 1
@@ -161,6 +165,12 @@ def count(database: Database, which: Filter = EVERYTHING) -> int:
     """How many calls are meant."""
     query = f"select count(*) from calls {_WHICH}"
     return int(database.execute(query, _said(database, which)).fetchone()[0])
+
+
+def ended(database: Database, call_ids: Sequence[str]) -> int:
+    """How many of some calls are on record as they ended."""
+    written = wirejson.encode(list(call_ids)).decode()
+    return int(database.execute(_ENDED, [written]).fetchone()[0])
 
 
 def _said(database: Database, which: Filter) -> dict[str, object]:

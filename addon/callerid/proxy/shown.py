@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import ctx, hooks, http
 
+from callerid.proxy import flows
 from callerid.traces.rows import Entry, State
 from callerid.turn import Identity, Kind, Relation
 
@@ -47,6 +48,15 @@ def describe_end(flow: http.HTTPFlow, entry: Entry, cost_usd: float | None) -> N
         came_to.append(str(entry.state))
     _comment(flow, " · ".join(came_to))
     ctx.master.addons.trigger(hooks.UpdateHook([flow]))
+
+
+def describe_fork(flow: http.HTTPFlow, session_id: str) -> None:
+    """Say of a copied call that it was not sent yet, and of what it will be a fork."""
+    for name in [name for name in flow.metadata if name.startswith("callerid.")]:
+        if name not in (flows.STAMPED, flows.STRIPPED):
+            del flow.metadata[name]
+    flow.comment = flow.metadata[_COMMENT] = f"a fork of {session_id}, not sent yet"
+    flow.marked = flow.metadata[_MARKER] = RELATED[Relation.FORK]
 
 
 def is_looked_at() -> bool:

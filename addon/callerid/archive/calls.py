@@ -20,9 +20,9 @@ from callerid.wire.parse import parse_call
 class CallFacts(msgspec.Struct, frozen=True):
     """A call and its reply, without what was said; None is unknown.
 
-    Times are in seconds since the epoch. `request_headers` and `members` (of the request's body)
-    are JSON: [[name, value], ...]. `input_tokens` and `output_tokens` are all that went in and
-    came out, what caches gave and reasoning included.
+    Times are in seconds since the epoch. `request_headers`, `reply_headers` and `members` (of the
+    request's body) are JSON: [[name, value], ...]. `input_tokens` and `output_tokens` are all that
+    went in and came out, what caches gave and reasoning included.
     """
 
     id: str
@@ -68,6 +68,7 @@ class CallFacts(msgspec.Struct, frozen=True):
     cost_usd: float | None = None
     request_headers: str = "[]"
     members: str = "[]"
+    reply_headers: str | None = None
     request_exactness: str | None = None
     reply_exactness: str | None = None
     request_bytes: int | None = None

@@ -63,6 +63,7 @@ def call_values(database: Database, id: str, args: Mapping[str, str]) -> dict[st
         "ladder": climbed(Because(facts.because), facts.evidence or "") if facts.because else [],
         "below": _below(facts),
         "headers": bodies.pairs(facts.request_headers),
+        "reply_headers": bodies.pairs(facts.reply_headers or "[]"),
         "stamped": _stamped(row["stamped_headers"]),
         "usage": _indented(row["usage"]),
         "members": _members(facts),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import ctx, hooks, http
 
+from callerid import figures
 from callerid.proxy import flows
 from callerid.traces.rows import Entry, State
 from callerid.turn import Identity, Kind, Relation
@@ -43,7 +44,7 @@ def describe_end(flow: http.HTTPFlow, entry: Entry, cost_usd: float | None) -> N
         taken = usage.total_output_tokens or 0
         came_to.append(f"{_short(usage.total_input_tokens)}→{_short(taken)} tok")
     if cost_usd is not None:
-        came_to.append(f"${cost_usd:.4f}")
+        came_to.append(figures.dollars(cost_usd))
     if entry.state is not State.OK:
         came_to.append(str(entry.state))
     _comment(flow, " · ".join(came_to))
@@ -73,7 +74,7 @@ def _words(identity: Identity) -> str:
 
 
 def _short(count: int) -> str:
-    return str(count) if count < 1000 else f"{count / 1000:.1f}k"
+    return figures.brief(count, short_from=1000)
 
 
 def _comment(flow: http.HTTPFlow, words: str) -> None:

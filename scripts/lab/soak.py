@@ -8,7 +8,8 @@ memory        of the proxy's process (resident, MB)
 handles       files and sockets that it has open
 
 It fails where a reply is not 200 OK, where a call that was made is not on record as it ended, and
-where a conversation is not one session. It needs Linux (/proc).
+where a conversation is not one session. Sessions are forgotten after 30 seconds of silence, so that
+minutes show what hours come to. It needs Linux (/proc).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LINES = 20
 POLL_SECONDS = 0.1
 STILL_SECONDS = 5.0  # nothing new on record for so long: nothing more is coming
 WEB = {"web_open_browser": "false", "web_port": "0"}
-CONFIG = "admin: {port: 0}\n"
+CONFIG = "admin: {port: 0}\nsession: {session_ttl_seconds: 30}\n"
 _STATES = "select state, count(*) from calls group by state"
 
 
@@ -169,13 +170,13 @@ class Soak:
         )
 
     def summary(self) -> str:
-        """How long calls took, and how memory and handles grew after the first quarter."""
-        early, late = self.held[len(self.held) // 4], self.held[-1]
+        """How long calls took, and how memory and handles grew after the first half."""
+        early, late = self.held[len(self.held) // 2 - 1], self.held[-1]
         more = 100 * (late.memory / early.memory - 1)
         p50, p99 = _milliseconds(self._all_took)
         return (
             f"Calls: {p50:.1f} ms (p50), {p99:.1f} ms (p99).\n"
-            f"Memory: {early.memory / 1e6:.0f} MB after a quarter of the way, "
+            f"Memory: {early.memory / 1e6:.0f} MB after half of the way, "
             f"{late.memory / 1e6:.0f} MB at its end ({more:+.0f} %); "
             f"handles: {early.handles}, then {late.handles}."
         )

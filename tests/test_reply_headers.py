@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import ssl
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +18,7 @@ from callerid.explorer.app import Explorer
 from callerid.operators.access import Access
 from callerid.operators.server import app_of
 from callerid.settings.values import AdminSettings
+from lab import FakeProvider, Proxy
 from office import anthropic_reply, office, text
 
 KEY = "sk-ant-api03-aVerySecretKeyOfSomebody"
@@ -54,6 +57,25 @@ def test_they_are_on_record_and_no_secret_is(tmp_path: Path) -> None:
     recorded(tmp_path / "traces.db")
 
     assert on_record(tmp_path / "traces.db") == [*SEEN, ["x-card", PHONE]]
+
+
+def test_a_real_proxy_records_what_the_provider_sent_and_nothing_of_ours(
+    addon_script: Path,
+) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    with FakeProvider() as provider, Proxy(addon_script, provider=provider) as proxy:
+        with httpx.Client(
+            proxy=proxy.url,
+            verify=ssl.create_default_context(cafile=proxy.ca_file),
+            trust_env=False,
+        ) as client:
+            answer = client.post("https://api.anthropic.com/v1/messages", json=body)
+        proxy.stop()
+        headers = dict(on_record(proxy.traces))
+
+    assert headers["request-id"] == answer.headers["request-id"]
+    assert "x-callerid-session-id" in answer.headers
+    assert "x-callerid-session-id" not in headers
 
 
 @pytest.mark.parametrize("content", ["redacted", "none"])

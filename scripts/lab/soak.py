@@ -4,8 +4,8 @@ Agents at work on loopback: conversations of 20 calls, each with its whole histo
 and in events; and clients that hang up when a reply has begun. A line each twentieth of the way:
 
 calls/s, ms   since the line before; from the first byte of a call to the last of its reply
-memory        of the proxy's process (resident, MB)
-handles       files and sockets that it has open
+memory        of the proxy and the processes that it has started (resident, MB)
+handles       files and sockets that they have open
 
 It fails where a reply is not 200 OK, where a call that was made is not on record as it ended, and
 where a conversation is not one session. Sessions are forgotten after 30 seconds of silence, so that
@@ -21,7 +21,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +58,7 @@ class Leaver(Connection):
 
 
 class Held(NamedTuple):
-    """What the proxy's process holds: bytes of memory, open files, bytes of traces.db."""
+    """What the proxy's processes hold: bytes of memory, open files, bytes of traces.db."""
 
     memory: int
     handles: int
@@ -188,15 +188,23 @@ def _milliseconds(took: list[float]) -> tuple[float, float]:
 
 
 def held_by(proxy: Proxy) -> Held:
-    """What a proxy's process holds now; raises OSError where there is no /proc."""
-    process = Path(f"/proc/{proxy.pid}")
-    pages = int((process / "statm").read_text().split()[1])
+    """What a proxy holds now, with the processes that it started; raises OSError without /proc."""
+    processes = list(_family(proxy.pid))
+    pages = sum(int((each / "statm").read_text().split()[1]) for each in processes)
     files = (proxy.traces, Path(f"{proxy.traces}-wal"))
     return Held(
         pages * os.sysconf("SC_PAGESIZE"),
-        len(os.listdir(process / "fd")),
+        sum(len(os.listdir(each / "fd")) for each in processes),
         sum(path.stat().st_size for path in files if path.exists()),
     )
+
+
+def _family(pid: int) -> Iterator[Path]:
+    process = Path(f"/proc/{pid}")
+    yield process
+    for task in (process / "task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _family(int(child))
 
 
 def _settled(traces: Path, calls: int) -> dict[str, int]:

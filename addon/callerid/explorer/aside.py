@@ -86,8 +86,7 @@ class Aside:
             _end(self._process)
             self._process = None
         if self._process is None:
-            package = str(Path(__file__).parents[2])  # which need not be installed
-            path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+            path = os.pathsep.join(filter(None, sys.path))  # we need not be installed
             try:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", __name__, str(self._path)],

@@ -46,8 +46,12 @@ class Office:
         host: str = "llm.example",
         status: int = 200,
         seconds: float = 1.0,
+        back: tuple[tuple[str, str], ...] = (),
     ) -> tuple[str, Identity]:
-        """A call with its reply (bytes are a stream); its id on record, and whose it is."""
+        """A call with its reply (bytes are a stream) and what it says `back` in more headers.
+
+        Returns its id on record, and whose it is.
+        """
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         client = Client("scope", "connection", "127.0.0.1", dict(headers).get("user-agent", ""))
         asked = Request("POST", "https", host, 443, path, headers, raw, client)
@@ -57,7 +61,8 @@ class Office:
         call = self.setup.desk.send(self.setup.desk.afford(taken, self.now), self.now).call
         assert call is not None
         replies = self.setup.desk.replies
-        replies.begins(call, status, STREAM if isinstance(reply, bytes) else JSON)
+        framing = STREAM if isinstance(reply, bytes) else JSON
+        replies.begins(call, status, framing + back)
         back = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
         replies.watch(call, back, self.now + seconds / 2)
         ended = self.now + seconds

@@ -17,12 +17,11 @@ from callerid.explorer.app import Explorer
 from callerid.operators.access import Access
 from callerid.operators.server import Server
 from callerid.settings.values import AdminSettings
+from chromium import chromium, needs_chromium
 from lab.compliance.install import cache
 from office import anthropic_reply, office, text
 
-browsers = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium is installed")
+pytestmark = needs_chromium
 
 AXE = "4.14.1"  # MPL-2.0: it is fetched into the cache, and no part of the project
 HOSTILE = '<script>document.title = "pwned"</script><img src="http://192.0.2.1/x.png">'
@@ -85,18 +84,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browsers.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture
-def page(chromium: Any, place: Place) -> Iterator[Any]:
+def page(browser: Any, place: Place) -> Iterator[Any]:
     """A page; what it complains of, and what it asks of others, is wrong."""
     wrong: list[str] = []
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
     made = context.new_page()
     made.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
     made.on("pageerror", lambda error: wrong.append(str(error)))
@@ -159,6 +156,47 @@ def test_a_run_that_begins_appears_by_itself(page: Any, place: Place) -> None:
     record(place.path, "And a wholly other question, of another day?", now=1_790_090_000.0)
 
     page.locator("tr.row").nth(before).wait_for(timeout=15_000)
+
+
+def test_a_transcript_grows_at_its_end_and_leaves_the_reader_where_he_is(
+    page: Any, place: Place
+) -> None:
+    words = [
+        {"role": "user", "content": f"Tell of page {at}. {'Of it all. ' * 80}"} for at in range(9)
+    ]
+    ask_named(place.path, words)
+    page.goto(f"{place.url}/session?id=growing")
+    page.wait_for_selector("#live:not([hidden])")
+    page.evaluate("scrollTo(0, 200)")
+    first = page.evaluate("document.querySelector('.exchange').id")
+
+    ask_named(
+        place.path, [*words, {"role": "user", "content": "And of the tenth?"}], now=1_790_000_100.0
+    )
+
+    page.locator(".exchange").nth(1).wait_for(timeout=15_000)
+    assert "And of the tenth?" in page.locator(".exchange").nth(1).text_content()
+    assert page.evaluate("document.querySelector('.exchange').id") == first
+    assert page.evaluate("scrollY") == 200
+    assert "calls2" in "".join(page.locator(".facts").text_content().split())
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+
+    ask_named(
+        place.path, [*words, {"role": "user", "content": "Of the last?"}], now=1_790_000_200.0
+    )
+
+    page.locator(".exchange").nth(2).wait_for(timeout=15_000)
+    page.wait_for_function(
+        "document.documentElement.scrollHeight - innerHeight - scrollY < 80", timeout=5_000
+    )
+
+
+def ask_named(path: Path, said: list[Any], now: float = 1_790_000_000.0) -> None:
+    """A call of the session "growing"."""
+    with office(path, now=now) as at:
+        body = {"model": "claude-sonnet-4-6", "system": "You are a clerk.", "messages": said}
+        reply = anthropic_reply(text(f"So be it, at {now:.0f}."))
+        at.call("/v1/messages", body, reply, headers=(("x-callerid-session-id", "growing"),))
 
 
 @pytest.mark.parametrize("width", [360, 768])

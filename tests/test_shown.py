@@ -4,72 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mitmproxy import contentviews, http
-from mitmproxy.addons import view as views
-from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.test import taddons, tflow
+from mitmproxy.test import tflow
 
 import make
 import story
 from callerid.prices import Prices
 from callerid.proxy import turnview
-from callerid.proxy.addon import CallerId
 from callerid.settings.load import load
 from callerid.turn import Dialect
 from office import anthropic_reply, text
+from viewed import ASK, call, master, mitmweb
 
-ASK = {"role": "user", "content": "May we sail today?"}
 ERRAND = "Measure the wind at the harbour mouth and report its force and its direction, please."
 SEND = {"type": "tool_use", "id": "t1", "name": "send", "input": {"task": ERRAND}}
-
-
-@contextmanager
-def mitmweb(folder: Path, settings: str = "") -> Iterator[tuple[CallerId, views.View]]:
-    """The addon beside mitmproxy's view, without the network."""
-    config = folder / "settings.yaml"
-    config.write_text("admin: {enabled: false}\n" + settings)
-    addon, view = CallerId(), views.View()
-    with taddons.context(view, addon, Proxyserver()) as context:
-        context.configure(addon, callerid_db=str(folder / "traces.db"), callerid_config=str(config))
-        try:
-            yield addon, view
-        finally:
-            addon.done()
-            context.master._legacy_log_events.uninstall()
-            if not context.master.event_loop.is_running():
-                context.master.event_loop.close()
-
-
-def call(
-    addon: CallerId, view: views.View, body: dict[str, Any], reply: Any, status: int = 200
-) -> http.HTTPFlow:
-    """A call with its reply, through all hooks."""
-    request = http.Request.make(
-        "POST", "https://api.anthropic.com/v1/messages", json.dumps(body),
-        {"content-type": "application/json", "user-agent": "sailor/1"},
-    )  # fmt: skip
-    flow = tflow.tflow(req=request)
-    flow.live = True
-    view.add([flow])
-    addon.requestheaders(flow)
-    addon.request(flow)
-    content = json.dumps(reply).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(content))}
-    flow.response = http.Response.make(status, content, headers)
-    addon.responseheaders(flow)
-    addon.response(flow)
-    return flow
-
-
-def master(*messages: Any) -> dict[str, Any]:
-    system = "You are a harbour master."
-    return {"model": "claude-sonnet-4-6", "system": system, "messages": list(messages)}
 
 
 def test_a_call_is_told_in_a_line_with_what_it_came_to(tmp_path: Path) -> None:

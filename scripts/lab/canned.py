@@ -147,6 +147,8 @@ class _Connection(asyncio.Protocol):
     async def _stream(self, turn: str) -> None:
         self._transport.write(_head(EVENT_STREAM, b"transfer-encoding: chunked"))
         for event in events(turn):
+            if self._transport.is_closing():  # whoever asked is gone
+                return
             self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
             await asyncio.sleep(PAUSE_SECONDS)
         self._transport.write(b"0\r\n\r\n")

@@ -109,14 +109,20 @@ class Anthropic:
     def close(self) -> None:
         self._client.close()
 
+    def branch(self, line: Line) -> Anthropic:
+        """Another conversation, that goes on from where this one stands."""
+        other = Anthropic(line, "", (), streams=self._streams)
+        other._messages, other._call = list(self._messages), self._call
+        return other
+
     def _say(self, message: Any) -> Said:
-        self._messages.append(message)
+        said = [*self._messages, message]
         if self._streams:
-            with self._client.messages.stream(messages=self._messages, **self._call) as stream:
+            with self._client.messages.stream(messages=said, **self._call) as stream:
                 answer = stream.get_final_message()
         else:
-            answer = self._client.messages.create(messages=self._messages, **self._call)
-        self._messages.append({"role": "assistant", "content": answer.content})
+            answer = self._client.messages.create(messages=said, **self._call)
+        self._messages = [*said, {"role": "assistant", "content": answer.content}]
         uses = [block for block in answer.content if block.type == "tool_use"]
         return Said(
             "".join(block.text for block in answer.content if block.type == "text"),

@@ -43,26 +43,14 @@ class Ledger:
 
     def verdict(self, log: str) -> str:
         """What was recorded, in words; raises Wrong where the log does not explain what was not."""
-        sent, recorded, conversations = self._sent(), self._recorded(), self._conversations()
+        sent, recorded = self._sent(), self._recorded()
+        held = conversations(self._connections())
         said = f"recorded {recorded:,} of {sent:,} calls"
         if recorded == sent:
-            return f"{said}, and took {conversations:,} conversations for as many sessions"
+            return f"{said}, and took {held:,} conversations for as many sessions"
         if recorded < sent and "a record was dropped" in log:
             return f"{said}; {sent - recorded:,} were dropped, since its writer's queue was full"
         raise Wrong(f"callerid {said}, and does not say why")
-
-    def _conversations(self) -> int:
-        """How many conversations were held; raises Wrong where one is not one session."""
-        pairs = set[tuple[str, bytes]]().union(*(each.sessions for each in self._connections()))
-        held = Counter(conversation for conversation, _ in pairs)
-        met = Counter(session for _, session in pairs)
-        if b"" in met:
-            raise Wrong(f"callerid has not said whose call it is in {met[b'']:,} conversations")
-        if parted := sum(sessions > 1 for sessions in held.values()):
-            raise Wrong(f"callerid took {parted:,} of {len(held):,} conversations for several")
-        if joined := sum(conversations > 1 for conversations in met.values()):
-            raise Wrong(f"callerid took several conversations for one, {joined:,} times")
-        return len(held)
 
     def _connections(self) -> list[Connection]:
         return [each for side in self.sides for each in side.connections]
@@ -76,3 +64,17 @@ class Ledger:
                 return int(database.execute(_RECORDED).fetchone()[0])
         except sqlite3.OperationalError as error:
             raise Wrong(f"callerid's traces.db cannot be read: {error}") from None
+
+
+def conversations(connections: list[Connection]) -> int:
+    """How many conversations were held; raises Wrong where one is not one session."""
+    pairs = set[tuple[str, bytes]]().union(*(each.sessions for each in connections))
+    held = Counter(conversation for conversation, _ in pairs)
+    met = Counter(session for _, session in pairs)
+    if b"" in met:
+        raise Wrong(f"callerid has not said whose call it is in {met[b'']:,} conversations")
+    if parted := sum(sessions > 1 for sessions in held.values()):
+        raise Wrong(f"callerid took {parted:,} of {len(held):,} conversations for several")
+    if joined := sum(talks > 1 for talks in met.values()):
+        raise Wrong(f"callerid took several conversations for one, {joined:,} times")
+    return len(held)

@@ -73,6 +73,10 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What the process has said so far, on both outputs."""
         with self._news:

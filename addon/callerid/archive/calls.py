@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from callerid.wire.parse import parse_call
 class CallFacts(msgspec.Struct, frozen=True):
     """A call and its reply, without what was said; None is unknown.
 
-    Times are in seconds since the epoch. `request_headers` and `members` (of the request's body)
-    are JSON: [[name, value], ...]. `input_tokens` and `output_tokens` are all that went in and
-    came out, what caches gave and reasoning included.
+    Times are in seconds since the epoch. `request_headers`, `reply_headers` and `members` (of the
+    request's body) are JSON: [[name, value], ...]. `input_tokens` and `output_tokens` are all that
+    went in and came out, what caches gave and reasoning included.
     """
 
     id: str
@@ -68,6 +68,7 @@ class CallFacts(msgspec.Struct, frozen=True):
     cost_usd: float | None = None
     request_headers: str = "[]"
     members: str = "[]"
+    reply_headers: str | None = None
     request_exactness: str | None = None
     reply_exactness: str | None = None
     request_bytes: int | None = None
@@ -142,6 +143,10 @@ where (:sessions is null or calls.session_id in (select value from json_each(:se
 """
 _ORDER = "order by calls.started_at, calls.id"
 _BEFORE = f"{_SELECT} where calls.session_id in (?, ?) and calls.response_id = ? {_ORDER}"
+_ENDED = """
+select count(*) from calls
+where id in (select value from json_each(?)) and state != 'in_flight'
+"""
 _NEWEST = """
 select id from calls where session_id = :session and (:call = '' or id = :call)
 order by kind = :main desc, state = 'ok' desc, started_at desc, id desc limit 1
@@ -161,6 +166,12 @@ def count(database: Database, which: Filter = EVERYTHING) -> int:
     """How many calls are meant."""
     query = f"select count(*) from calls {_WHICH}"
     return int(database.execute(query, _said(database, which)).fetchone()[0])
+
+
+def ended(database: Database, call_ids: Sequence[str]) -> int:
+    """How many of some calls are on record as they ended."""
+    written = wirejson.encode(list(call_ids)).decode()
+    return int(database.execute(_ENDED, [written]).fetchone()[0])
 
 
 def _said(database: Database, which: Filter) -> dict[str, object]:

@@ -108,6 +108,9 @@ _WHERE = {
         select sessions.root_session_id from sessions join agents on agents.id = agent_id
         where agents.name like :agent
     )""",
+    "agent_id": """root_session_id in (
+        select root_session_id from sessions where agent_id = :agent_id
+    )""",
     "client": """root_session_id in (
         select root_session_id from sessions where client_name like :client
     )""",

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import msgspec
 from sqlite_utils import Database
 
+from callerid import figures
+
 TITLE_CHARACTERS = 100
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -38,7 +40,7 @@ class Cost(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if not self.priced:
             return "cost unknown"
-        dollars = f"${self.usd:,.2f}" if self.usd >= 1 else f"${self.usd:.4f}"
+        dollars = figures.dollars(self.usd)
         unknown = f"{self.unpriced} call{'s' * (self.unpriced != 1)} unknown"
         return f"{dollars} and {unknown}" if self.unpriced else dollars
 
@@ -96,10 +98,15 @@ class Filter(NamedTuple):
     since: float | None = None
     status: str = ""
     usd: float | None = None
+    agent_id: str = ""
 
 
 EVERYTHING = Filter()
 _SESSIONS = """
+with chosen as materialized (
+    select sessions.id from sessions left join agents on agents.id = sessions.agent_id
+    where {where} order by sessions.last_seen desc limit {at_first}
+)
 select sessions.id, sessions.root_session_id, sessions.parent_session_id, sessions.relation,
     sessions.agent_id, sessions.because, sessions.confidence, sessions.evidence,
     agents.name as agent, sessions.client_name as client, count(calls.id) as calls,
@@ -118,10 +125,9 @@ select sessions.id, sessions.root_session_id, sessions.parent_session_id, sessio
         where opening.session_id = sessions.id and messages.role = 'user'
             and messages.text is not null
         order by opening.started_at, position limit 1) as title
-from sessions
+from chosen join sessions on sessions.id = chosen.id
 left join agents on agents.id = sessions.agent_id
 left join calls on calls.session_id = sessions.id
-where {where}
 group by sessions.id
 having {having}
 order by sessions.last_seen desc
@@ -129,6 +135,7 @@ limit :limit
 """
 _WHERE = {
     "agent": "coalesce(agents.name, '') like :agent",
+    "agent_id": "sessions.agent_id = :agent_id",
     "client": "coalesce(sessions.client_name, '') like :client",
     "root": "sessions.root_session_id = :root",
     "session": "sessions.id = :session",
@@ -156,7 +163,9 @@ def sessions(
     if which.status:
         having.append(_STATUS[which.status])
     query = _SESSIONS.format(
-        where=" and ".join(where) or "true", having=" and ".join(having) or "true"
+        where=" and ".join(where) or "true",
+        having=" and ".join(having) or "true",
+        at_first=-1 if having else ":limit",  # sums are made of no more than are asked for
     )
     for name in ("agent", "client", "model"):
         if name in said:

@@ -19,7 +19,7 @@ from sqlite_utils import Database
 from callerid.archive import calls, sessions
 from callerid.archive.sessions import Filter
 from callerid.commands import reading
-from callerid.exports import otlp
+from callerid.exports import files, otlp
 from callerid.exports.formats import FORMATS
 from callerid.exports.otlp import CannotExport
 from callerid.exports.spans import Span, Style, newest_names
@@ -163,15 +163,10 @@ def _told(db: Path | None) -> Iterator[None]:
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[IO[bytes]]:
-    """What is written to: a file for its owner alone, as what was said is in it; or what prints."""
+    """What is written to: a file for its owner alone; or what prints."""
     if output is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with open(output, "wb", opener=_private) as file:
+    with files.private(output) as file:
         yield file
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

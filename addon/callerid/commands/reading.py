@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlite_utils import Database
 
-from callerid import files
+from callerid import figures, files
 from callerid.archive.sessions import STATUSES, BadTime, Filter, NotFound, moment
 from callerid.traces.database import BadDatabase, open_database
 
@@ -150,23 +150,7 @@ def cell(text: str) -> Text:
 
 def ago(at: float, now: float) -> str:
     """How long ago, as people say it."""
-    return f"{duration(max(0.0, now - at))} ago"
-
-
-def duration(seconds: float | None) -> str:
-    """A time in words; "" is unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02} h"
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {left:02} s"
+    return f"{figures.duration(max(0.0, now - at))} ago"
 
 
 def tokens(given: int | None, taken: int | None) -> str:
@@ -174,11 +158,6 @@ def tokens(given: int | None, taken: int | None) -> str:
     if given is None and taken is None:
         return "unknown"
     return f"{given or 0:,} → {taken or 0:,}"
-
-
-def dollars(usd: float | None) -> str:
-    """A price; "" is unknown."""
-    return "" if usd is None else f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
 
 
 def is_shown_to_people() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from callerid import figures
 from callerid.archive import sessions as archive
 from callerid.archive.sessions import SessionFacts
 from callerid.archive.stats import Share, Stats
@@ -108,8 +109,8 @@ def stats(since: float | None, limit: int, as_json: bool, db: Path | None) -> No
                 reading.cell(share.name), f"{share.sessions:,}", f"{share.calls:,}",
                 f"{share.failures:,}",
                 reading.tokens(share.input_tokens, share.output_tokens), _cached(share),
-                str(share.cost), reading.duration(share.seconds),
-                reading.duration(share.first_byte_seconds),
+                str(share.cost), figures.duration(share.seconds),
+                figures.duration(share.first_byte_seconds),
             )  # fmt: skip
         console.print()
         console.print(table)
@@ -128,7 +129,7 @@ def _whole(found: Stats) -> str:
 
 
 def _took(seconds: float | None) -> str:
-    return reading.duration(seconds) or "nobody knows how long"
+    return figures.duration(seconds) or "nobody knows how long"
 
 
 def _cached(share: Share) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from rich.text import Text
 from sqlite_utils import Database
 
+from callerid import figures
 from callerid.commands import reading
 
 POLL_SECONDS = 0.3
@@ -106,7 +107,7 @@ def _line(seen: Seen) -> Text:
         reading.shown(f" {seen.agent or ''}"),
         (f" {seen.kind}" if seen.kind != "main" else "", "cyan"),
         reading.shown(f" {seen.model or ''}"),
-        f" {used} {reading.dollars(seen.cost_usd)} {reading.duration(took)}",
+        f" {used} {figures.dollars(seen.cost_usd)} {figures.duration(took)}",
         (reading.shown(f"{trouble} {seen.error_message or ''}".rstrip()), style),
         (f" · {seen.because or ''} {seen.confidence or 0:.2f} · {seen.id}", "dim"),
     )  # fmt: skip

@@ -9,7 +9,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from callerid.archive.sessions import Cost, SessionFacts, costs_with_children, parents_first
-from callerid.commands.reading import duration, shown, tokens
+from callerid.commands.reading import shown, tokens
+from callerid.figures import duration
 
 
 def draw(sessions: Iterable[SessionFacts]) -> Tree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from callerid.archive.sessions import BadTime, NotFound
 from callerid.explorer import bytesof, views, words
+from callerid.explorer.aside import Aside, NoAside
 from callerid.explorer.live import Live
 from callerid.explorer.record import NoRecord, opened
 from callerid.explorer.views import Elsewhere, Values, View
@@ -34,15 +36,21 @@ HEADERS = {
 
 
 class Explorer:
-    """The pages over one traces.db; they only read it."""
+    """The pages over one traces.db; they only read it.
 
-    def __init__(self, path: Path) -> None:
+    With `is_aside` a process of its own makes them; where none can be had, they are made here.
+    """
+
+    def __init__(self, path: Path, *, is_aside: bool = False) -> None:
         self._path = path
         self._live = Live(path)
+        self._aside = Aside(path) if is_aside else None
 
     def close(self) -> None:
         """Let the browsers go that listen."""
         self._live.close()
+        if self._aside is not None:
+            self._aside.close()
 
     def blueprint(self) -> Blueprint:
         """What a Flask application serves."""
@@ -51,9 +59,11 @@ class Explorer:
             static_url_path="/static",
         )  # fmt: skip
         for address, template, view in PAGES:
-            made.add_url_rule(address, template, partial(self._page, template, view))
+            here: Callable[[], AnyResponse] = partial(self._page, template, view)
+            made.add_url_rule(address, template, partial(self._answer, here))
         for address, read in bytesof.ADDRESSES:
-            made.add_url_rule(address, address, partial(self._bytes, read))
+            here = partial(self._bytes, read)
+            made.add_url_rule(address, address, partial(self._answer, here))
         made.add_url_rule("/events", "events", self._events)
         for name, shown in words.FILTERS.items():
             made.add_app_template_filter(shown, name)
@@ -63,6 +73,15 @@ class Explorer:
         made.after_app_request(_guarded)
         made.record_once(_compactly)
         return made
+
+    def _answer(self, here: Callable[[], AnyResponse]) -> AnyResponse:
+        if self._aside is not None:
+            try:
+                made = self._aside.get(request.path, request.query_string)
+                return Response(made.body, made.status, made.headers)
+            except NoAside:
+                pass  # slower for the traffic, but somebody wants to see a page
+        return here()
 
     def _page(self, template: str, view: View) -> AnyResponse:
         with opened(self._path) as database:

@@ -16,6 +16,7 @@ from callerid.archive.transcript import Line, Reader
 from callerid.explorer import talk
 from callerid.explorer.bytesof import file_name
 from callerid.explorer.curl import curl
+from callerid.identity.explain import climbed
 from callerid.traces import bodies
 from callerid.traces.bodies import Body
 from callerid.turn import Because, HeaderList
@@ -24,15 +25,6 @@ from callerid.wire.wirejson import NotJSON
 
 PREVIEW = 30_000  # characters of a body
 EARLIER = 20  # messages from before that are shown with the new ones
-
-
-class Rung(NamedTuple):
-    """A rung of the ladder: whether the call was decided there, above it, or never came to it."""
-
-    name: str
-    told: str
-    is_decided: bool
-    is_passed: bool
 
 
 class Preview(NamedTuple):
@@ -68,8 +60,10 @@ def call_values(database: Database, id: str, args: Mapping[str, str]) -> dict[st
         "earlier": [m for _, m in talk.messages(lines[first:same])],
         "new": [message for _, message in talk.messages(lines[same:])],
         "system": row["system"] or "",
-        "ladder": _ladder(facts),
+        "ladder": climbed(Because(facts.because), facts.evidence or "") if facts.because else [],
+        "below": _below(facts),
         "headers": bodies.pairs(facts.request_headers),
+        "reply_headers": bodies.pairs(facts.reply_headers or "[]"),
         "stamped": _stamped(row["stamped_headers"]),
         "usage": _indented(row["usage"]),
         "members": _members(facts),
@@ -94,14 +88,10 @@ def _compared(database: Database, before: str, id: str) -> Comparison | None:
         return None  # one of the two was no call that can be read again
 
 
-def _ladder(facts: CallFacts) -> list[Rung]:
-    order = list(Because)
-    decided = order.index(Because(facts.because)) if facts.because else len(order)
-    return [
-        Rung(rung.value, facts.evidence or "" if at == decided else "", at == decided, at < decided)
-        for at, rung in enumerate(order)
-        if at > 0 or at == decided  # a correction is no rung, but a person's word
-    ]
+def _below(facts: CallFacts) -> list[str]:
+    """The rungs that a call never came to."""
+    order = [rung.value for rung in Because]
+    return order[order.index(facts.because) + 1 :] if facts.because else order[1:]
 
 
 def _stamped(written: object) -> list[tuple[str, str | None]]:

@@ -121,8 +121,8 @@ def _shown(piece: object, place: Place, waiting: Mapping[str, list[Shown]]) -> S
         result = results[0] if results else None
         if len(results) > 1:
             results.pop(0)
-        glance = words.cut(" ".join(shown_arguments(piece.arguments).split()), GLANCE)
         shown = _cut("tool", told(piece.arguments), place)
+        glance = words.cut(" ".join(shown.text[: 2 * GLANCE].split()), GLANCE)
         return shown._replace(name=piece.name, glance=glance, result=result)
     kind = piece.kind if isinstance(piece, Other) else "?"
     is_image = any(word in kind.lower() for word in _IMAGES)

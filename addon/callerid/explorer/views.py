@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from difflib import unified_diff
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -160,11 +160,10 @@ def agent_page(database: Database, args: Args) -> Values:
     facts = agent_archive.agent(database, args.get("id", ""))
     variants = agent_archive.variants(database, facts.id)
     differences = [list(_difference(old.text, new.text)) for new, old in pairwise(variants)]
-    by_name = archive.sessions(database, Filter(agent=facts.name))
     return {
         "agent": facts, "variants": variants, "differences": [*differences, []],
         "tools": agent_archive.used(database, facts),
-        "sessions": list(islice((each for each in by_name if each.agent_id == facts.id), RUNS)),
+        "sessions": list(archive.sessions(database, Filter(agent_id=facts.id), RUNS)),
     }  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
+from callerid import figures
 from callerid.archive.sessions import Cost
 
 UNKNOWN = "–"
@@ -38,27 +40,10 @@ def segments(text: str) -> Iterator[tuple[bool, str]]:
         yield is_code, piece
 
 
-def duration(seconds: float | None) -> str:
-    """A time in words."""
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 1:
-        return f"{max(0.0, seconds) * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {left:02} s"
-
-
-def dollars(usd: float | None) -> str:
-    """A price."""
-    if usd is None:
-        return UNKNOWN
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
+duration = partial(figures.duration, unknown=UNKNOWN)
+dollars = partial(figures.dollars, unknown=UNKNOWN)
+brief = partial(figures.brief, unknown=UNKNOWN)
+about = figures.about
 
 
 def cost(found: Cost) -> str:
@@ -71,17 +56,6 @@ def cost(found: Cost) -> str:
 def count(number: float | None) -> str:
     """A number, every digit of it."""
     return UNKNOWN if number is None else f"{number:,.0f}"
-
-
-def brief(number: float | None) -> str:
-    """A number, as short as it can be read."""
-    if number is None:
-        return UNKNOWN
-    for least, sign in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= least:
-            share = number / (1e3 if sign == "k" else least)
-            return f"{share:.0f}{sign}" if share >= 100 else f"{share:.1f}{sign}"
-    return f"{number:,.0f}"
 
 
 def plural(number: int | None, noun: str) -> str:
@@ -108,12 +82,6 @@ def ago(at: float, now: float) -> str:
     """How long ago."""
     said = about(now - at)
     return f"{said} ago" if said else "just now"
-
-
-def about(seconds: float) -> str:
-    """A time in its largest unit; "" is less than a second."""
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    return next((f"{seconds // size:.0f} {name}" for size, name in units if seconds >= size), "")
 
 
 def after(seconds: float) -> str:

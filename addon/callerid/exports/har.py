@@ -1,7 +1,7 @@
 """HTTP Archive 1.2, for browsers' developer tools and what else reads it.
 
-http://www.softwareishard.com/blog/har-12-spec/. The headers of replies are not on record. Names
-that begin with _ are ours, as the format allows.
+http://www.softwareishard.com/blog/har-12-spec/. Names that begin with _ are ours, as the format
+allows.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def _request(facts: CallFacts, body: bytes | None) -> dict[str, object]:
 def _response(facts: CallFacts, body: bytes | None) -> dict[str, object]:
     packed = carried(body)
     is_bytes = "base64" in packed
-    content: dict[str, object] = {"size": len(body or b""), "mimeType": _type_of(packed)}
+    headers = bodies.pairs(facts.reply_headers or "[]")
+    said = next((value for name, value in headers if name.lower() == "content-type"), "")
+    kind = said or _type_of(packed)
+    content: dict[str, object] = {"size": len(body or b""), "mimeType": kind}
     if body is not None:
         content["text"] = packed["base64"] if is_bytes else body.decode()
     if is_bytes:
@@ -83,7 +86,7 @@ def _response(facts: CallFacts, body: bytes | None) -> dict[str, object]:
         "status": status,
         "statusText": _phrase(status),
         "httpVersion": "unknown",
-        "headers": [],
+        "headers": _named(headers),
         "cookies": [],
         "content": content,
         "redirectURL": "",
@@ -93,7 +96,7 @@ def _response(facts: CallFacts, body: bytes | None) -> dict[str, object]:
 
 
 def _type_of(packed: dict[str, object]) -> str:
-    """What a body is, as far as the body says it; the header that said it is not on record."""
+    """What a body is, as far as the body says it, where no header does."""
     if "body" in packed:
         return "application/json"
     if "base64" in packed:

@@ -38,6 +38,7 @@ def _entry(database: Database, facts: CallFacts) -> dict[str, object]:
         },
         "response": {
             "status": facts.status,
+            "headers": bodies.pairs(facts.reply_headers or "[]"),
             "state": facts.state,
             "duration_ms": milliseconds(facts.started_at, facts.ended_at),
             "first_byte_ms": milliseconds(facts.started_at, facts.first_byte_at),

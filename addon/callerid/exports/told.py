@@ -19,7 +19,7 @@ from callerid.archive.calls import CallFacts
 Carried = dict[str, object]
 
 # Told elsewhere in an export, or part of the body.
-_ELSEWHERE = ("request_headers", "members")
+_ELSEWHERE = ("request_headers", "reply_headers", "members")
 _MOST_MILLISECONDS = 3
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from callerid.identity.lineage import Way
 from callerid.identity.match import Match, continues, forks, reached
 from callerid.identity.question import Question
-from callerid.identity.session import Session
+from callerid.identity.session import Point, Session
 from callerid.turn import Kind, Relation
 
 
@@ -24,7 +24,8 @@ def _declared_session(question: Question) -> Match:
     if known is not None:
         return continues(question, known, 1.0, f"{said.place} says so")
     step = question.step
-    if step and step.way is not Way.FORK and not step.point.session.has_declared_id:
+    is_another = step is None or step.way is Way.FORK or said.relation is Relation.FORK
+    if step and not is_another and not step.point.session.has_declared_id:
         evidence = f"{said.place} now names the session that this history goes on from"
         return continues(question, step.point.session, 0.95, evidence)
     evidence = f"{said.place} names a session not heard of before"
@@ -37,8 +38,7 @@ def _declared_newcomer(question: Question, new_id: str, evidence: str) -> Match:
         known = question.session_declared(said.parent)
         parent_id = known.id if known else said.parent
         evidence += f"; its parent is declared: {parent_id}"
-        origin = question.step.point if question.step else None
-        before = origin if said.relation is Relation.FORK else None
+        before = _left(question) if said.relation is Relation.FORK else None
         return Match(said.because, 1.0, evidence, None, before, None, parent_id, said.relation,
                      new_id)  # fmt: skip
     origin = question.answered or (question.step.point if question.step else None)
@@ -52,6 +52,14 @@ def _declared_newcomer(question: Question, new_id: str, evidence: str) -> Match:
         return Match(said.because, 1.0, evidence, None, None, None, sender, Relation.SUBAGENT,
                      new_id)  # fmt: skip
     return Match(said.because, 1.0, evidence, new_id=new_id)
+
+
+def _left(question: Question) -> Point | None:
+    """The point that a declared fork leaves: of a call that is asked again, what came before it."""
+    step = question.step
+    if step is None:
+        return None
+    return step.point.before if step.way in (Way.RETRY, Way.AGAIN) else step.point
 
 
 def _in_declared_run(question: Question) -> Match | None:

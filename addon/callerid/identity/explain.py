@@ -9,7 +9,7 @@ from callerid.identity import identify as rungs
 from callerid.identity.declaration import by_declaration
 from callerid.identity.match import Match
 from callerid.identity.question import Question
-from callerid.turn import Kind, Role
+from callerid.turn import Because, Kind, Role
 
 
 class Rung(NamedTuple):
@@ -32,6 +32,20 @@ def ladder(question: Question, match: Match) -> list[Rung]:
     if (again := rungs.reset(question, rungs.identify(question))) is not None:
         climbed.append(Rung("reset", f"the phrase {question.reset_phrase!r}", _words(again), True))
     return climbed
+
+
+def climbed(because: Because, evidence: str) -> list[Rung]:
+    """The rungs as far as is known from what decided alone: those above found nothing.
+
+    A correction is no rung, but a person's word.
+    """
+    order = list(Because)
+    decided = order.index(because)
+    above = [rung for rung in order[:decided] if rung is not Because.CORRECTION]
+    return [
+        *(Rung(rung.value, "", "nothing", False) for rung in above),
+        Rung(because.value, "", evidence, True),
+    ]
 
 
 def _words(found: Match | None) -> str:

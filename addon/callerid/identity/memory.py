@@ -8,7 +8,7 @@ characters; it never holds a whole conversation.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from callerid.identity.history import Link, Trails
@@ -79,6 +79,10 @@ class Memory:
     def is_live(self, session: Session, now: float) -> bool:
         """Whether a session has not been silent for too long."""
         return now - session.seen <= self.ttl_seconds
+
+    def newest(self) -> Iterator[Session]:
+        """The sessions remembered, the one heard of last first."""
+        return reversed(self._sessions.values())
 
     def live(self, sessions: Iterable[Session], now: float) -> list[Session]:
         """Those of some sessions that are live."""

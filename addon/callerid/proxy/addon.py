@@ -15,6 +15,7 @@ from mitmproxy.tls import TlsData
 from callerid import files
 from callerid.guard import Guard
 from callerid.proxy import flows, turnview
+from callerid.proxy.commandbar import CommandBar
 from callerid.proxy.connections import Connections
 from callerid.proxy.eviction import Eviction
 from callerid.proxy.exchanges import Exchanges
@@ -38,6 +39,7 @@ class CallerId:
         self._sockets = Sockets(self.guard)
         self._connections = Connections(self.guard)
         self._eviction = Eviction()
+        self.addons = [CommandBar(lambda: self._setup, self.guard)]  # mitmproxy looks for it here
         self._is_running = False
         self._view: object = None
 

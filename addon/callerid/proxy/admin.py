@@ -65,7 +65,7 @@ class Admin:
             return "no metrics (admin.enabled is false)"
         host, port = self._settings.host, self._settings.port
         try:
-            explorer = Explorer(self._recorder.path) if self._recorder else None
+            explorer = Explorer(self._recorder.path, is_aside=True) if self._recorder else None
             self._server = Server(self._pages, host, port, explorer)
         except OSError as error:
             return f"no metrics (port {port}: {error.strerror})"

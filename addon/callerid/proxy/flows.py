@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mitmproxy import connection, http
 
@@ -41,6 +41,21 @@ def said_by_client(flow: http.HTTPFlow) -> HeaderList:
     """The headers of a flow that went through us as the client sent them: without what we set."""
     ours = flow.metadata.get(STAMPED, ())
     return tuple(pair for pair in _text(_with_stripped(flow)) if pair[0].lower() not in ours)
+
+
+def declare(flow: http.HTTPFlow, said: Mapping[str, str], instead_of: str) -> None:
+    """Let a request that is to be sent say these headers, as if its client had.
+
+    Headers whose names begin with `instead_of` go: what was stamped on it, and what was said.
+    """
+    request, start = flow.request, instead_of.encode()
+    new = [(name.encode(), value.encode()) for name, value in said.items()]
+    kept = [each for each in request.headers.fields if not each[0].lower().startswith(start)]
+    request.headers.fields = (*kept, *new)
+    stripped = flow.metadata.get(STRIPPED, ())
+    flow.metadata[STRIPPED] = [each for each in stripped if not each[0].lower().startswith(start)]
+    ours = flow.metadata.get(STAMPED, ())
+    flow.metadata[STAMPED] = [name for name in ours if not name.startswith(instead_of)]
 
 
 def _with_stripped(flow: http.HTTPFlow) -> list[Field]:

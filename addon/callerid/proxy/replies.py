@@ -32,7 +32,8 @@ LOST = "the storage of the budgets could not be reached; what it was not told is
 class OpenCall:
     """A call whose reply is not over; `edits` are what is written on its request."""
 
-    __slots__ = ("edits", "entry", "is_remembered", "placed", "reader", "spent", "status", "turn")
+    __slots__ = ("edits", "entry", "headers", "is_remembered", "placed", "reader", "spent",
+                 "status", "turn")  # fmt: skip
 
     def __init__(self, turn: Turn, entry: Entry, edits: list[Edit], placed: Placed) -> None:
         self.turn = turn
@@ -41,6 +42,7 @@ class OpenCall:
         self.placed = placed
         self.reader: ReplyReader | None = None
         self.status = 0
+        self.headers: HeaderList = ()  # of the reply
         self.is_remembered = False
         self.spent: float | None = 0.0  # seconds before the first byte; None once it was there
 
@@ -83,7 +85,7 @@ class Replies:
     def begins(self, call: OpenCall, status: int, headers: HeaderList) -> list[Edit]:
         """Make ready to read a reply; the headers that it takes to the client."""
         began = time.perf_counter()
-        call.status = status
+        call.status, call.headers = status, headers
         with self._guard("reply"):
             try:
                 most = self._recorder.most_reply_bytes if self._recorder else 0
@@ -147,6 +149,7 @@ class Replies:
             error="" if state is State.OK else ending.error,
             reply_body=tuple(reader.body) if reader and reader.body is not None else None,
             kept_bytes=reader.size if reader and reader.body else 0,
+            reply_headers=call.headers,
         )
         self.record(entry)
         if self._exporter is not None:

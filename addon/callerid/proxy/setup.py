@@ -83,6 +83,11 @@ class Setup:
         where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
         return f"traces in {where}; {pages}"
 
+    @property
+    def traces(self) -> Path | None:
+        """Where the calls are recorded, if they are."""
+        return self._recorder.path if self._recorder else None
+
     def cost(self, entry: Entry) -> float | None:
         """What a call cost, as far as that can be said without waiting for the price lists."""
         if entry.reply is None or not self._prices.is_loaded:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mitmproxy import ctx, hooks, http
 
+from callerid import figures
+from callerid.proxy import flows
 from callerid.traces.rows import Entry, State
 from callerid.turn import Identity, Kind, Relation
 
@@ -42,11 +44,20 @@ def describe_end(flow: http.HTTPFlow, entry: Entry, cost_usd: float | None) -> N
         taken = usage.total_output_tokens or 0
         came_to.append(f"{_short(usage.total_input_tokens)}→{_short(taken)} tok")
     if cost_usd is not None:
-        came_to.append(f"${cost_usd:.4f}")
+        came_to.append(figures.dollars(cost_usd))
     if entry.state is not State.OK:
         came_to.append(str(entry.state))
     _comment(flow, " · ".join(came_to))
     ctx.master.addons.trigger(hooks.UpdateHook([flow]))
+
+
+def describe_fork(flow: http.HTTPFlow, session_id: str) -> None:
+    """Say of a copied call that it was not sent yet, and of what it will be a fork."""
+    for name in [name for name in flow.metadata if name.startswith("callerid.")]:
+        if name not in (flows.STAMPED, flows.STRIPPED):
+            del flow.metadata[name]
+    flow.comment = flow.metadata[_COMMENT] = f"a fork of {session_id}, not sent yet"
+    flow.marked = flow.metadata[_MARKER] = RELATED[Relation.FORK]
 
 
 def is_looked_at() -> bool:
@@ -63,7 +74,7 @@ def _words(identity: Identity) -> str:
 
 
 def _short(count: int) -> str:
-    return str(count) if count < 1000 else f"{count / 1000:.1f}k"
+    return figures.brief(count, short_from=1000)
 
 
 def _comment(flow: http.HTTPFlow, words: str) -> None:

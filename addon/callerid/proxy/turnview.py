@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mitmproxy import contentviews, http
 from mitmproxy.flow import Flow
@@ -31,14 +31,19 @@ def turn(flow: http.HTTPFlow, message: http.Message, data: bytes) -> str:
         if call.system:
             told += ["", "── system", call.system]
         body = plain.text(lines_of(call.messages))
-        return "\n".join([head, *filter(None, told), "", body]).strip()
+        return _lined([head, *filter(None, told), "", body])
     said = flows.headers_of(message.headers)
     headers = tuple(pair for pair in said if pair[0].lower() != "content-encoding")
     replies = ReplyReader(call.dialect, headers, reader)
     replies.feed(data)
     status = message.status_code if isinstance(message, http.Response) else 200
     reply = replies.finish(status)
-    return "\n".join([head, *_came_to(reply), "", plain.text(lines_of(reply.messages))]).strip()
+    return _lined([head, *_came_to(reply), "", plain.text(lines_of(reply.messages))])
+
+
+def _lined(pieces: Iterable[str]) -> str:
+    """One text; mitmweb shows no empty lines, and what is between paragraphs must be seen."""
+    return "\n".join(line or " " for line in "\n".join(pieces).strip().split("\n"))
 
 
 def _head(flow: http.HTTPFlow) -> Iterator[str]:

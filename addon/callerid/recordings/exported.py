@@ -29,8 +29,10 @@ def from_our_line(line: bytes) -> RecordedCall | None:
         return None
     asked, answered = (wirejson.members(entry.get(name, b"{}")) for name in ("request", "response"))
     headers = headers_of(wirejson.decode(asked.get("headers", b"[]")))
-    replies = wirejson.items(answered.get("messages", b"[]"))
-    return _our_call(facts, headers, carried_back(asked), carried_back(answered), tuple(replies))
+    back = headers_of(wirejson.decode(answered.get("headers", b"[]")))
+    replies = tuple(wirejson.items(answered.get("messages", b"[]")))
+    found = _our_call(facts, headers, carried_back(asked), carried_back(answered), replies)
+    return msgspec.structs.replace(found, reply_headers=back)
 
 
 def _our_call(
@@ -70,16 +72,14 @@ def _from_har_entry(entry: object, number: int) -> RecordedCall:
     at, string = wirejson.at, wirejson.string
     began = datetime.fromisoformat(string(at(entry, "startedDateTime"))).timestamp()
     took = float(str(at(entry, "time") or 0)) / 1000
-    headers = tuple(
-        (string(at(pair, "name")), string(at(pair, "value")))
-        for pair in wirejson.sequence(at(entry, "request", "headers"))
-    )
+    headers, back = (_har_headers(at(entry, name)) for name in ("request", "response"))
     url, method = string(at(entry, "request", "url")), string(at(entry, "request", "method"))
     body = string(at(entry, "request", "postData", "text")).encode("utf-8", "surrogatepass")
     reply = _har_content(at(entry, "response", "content"))
     facts = told_back(at(entry, f"_{_OURS_NAME}"))
     if facts is not None:
-        return _our_call(facts, headers, body, reply)
+        found = _our_call(facts, headers, body, reply)
+        return msgspec.structs.replace(found, reply_headers=back)
     return RecordedCall(
         id=str(number),
         t=began,
@@ -87,6 +87,15 @@ def _from_har_entry(entry: object, number: int) -> RecordedCall:
         request=request(method, url, headers, body),
         status=int(str(at(entry, "response", "status") or 0)),
         reply=reply or None,
+        reply_headers=back,
+    )
+
+
+def _har_headers(message: object) -> HeaderList:
+    pairs = wirejson.sequence(wirejson.at(message, "headers"))
+    return tuple(
+        (wirejson.string(wirejson.at(pair, "name")), wirejson.string(wirejson.at(pair, "value")))
+        for pair in pairs
     )
 
 

@@ -216,6 +216,7 @@ def _ended(begun: Entry, event: Answered) -> Entry:
         error=(told.error_message or "") if told else "",
         reply_body=(call.reply,) if call.reply is not None else None,
         kept_bytes=len(call.reply or b""),
+        reply_headers=call.reply_headers,
     )
 
 

@@ -40,6 +40,7 @@ class RecordedCall(msgspec.Struct, frozen=True):
     record: Recorded | None = None
     told: CallFacts | None = None
     replies: tuple[bytes, ...] = ()
+    reply_headers: HeaderList = ()
     call_id: str = ""  # under which callerid has recorded it already
     response_id: str = ""  # the reply's, by which the call may be on record as the proxy saw it
 

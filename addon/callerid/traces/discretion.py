@@ -99,7 +99,8 @@ class Redacted(Discretion):
         One in a stream is not kept as it came: it cuts secrets into pieces that nobody finds.
         """
         reply, text = entry.reply, self._redaction.text
-        entry = replace(entry, error=text(entry.error))
+        headers = tuple((name, text(value)) for name, value in entry.reply_headers)
+        entry = replace(entry, error=text(entry.error), reply_headers=headers)
         is_whole = True
         if reply is not None:
             messages = tuple(map(self._message, reply.messages))
@@ -191,8 +192,10 @@ class Silent(Discretion):
                 model=reply.model, response_id=reply.response_id, error=reply.error,
                 usage=replace(reply.usage, raw=b""), complete=reply.complete,
             )  # fmt: skip
-        error = self._redaction.text(entry.error)
-        return Shown(replace(entry, reply=reply, reply_body=None, error=error), False)
+        text = self._redaction.text
+        headers = tuple((name, text(value)) for name, value in entry.reply_headers)
+        entry = replace(entry, error=text(entry.error), reply_headers=headers)
+        return Shown(replace(entry, reply=reply, reply_body=None), False)
 
     def row(self, row: Row, *, is_whole: bool) -> Row:
         """The columns of a request as they may be written."""

@@ -9,7 +9,7 @@ import msgspec
 from callerid import credentials
 from callerid.prices import used
 from callerid.stamp.stamper import Edit
-from callerid.turn import Call, Identity, Reply, Request, Timing, ToolCall
+from callerid.turn import Call, HeaderList, Identity, Reply, Request, Timing, ToolCall
 from callerid.wire import wirejson
 
 Row = dict[str, object]
@@ -62,6 +62,7 @@ class Entry(msgspec.Struct, frozen=True):
     body: bytes = b""
     reply_body: tuple[bytes, ...] | None = None
     kept_bytes: int = 0
+    reply_headers: HeaderList = ()
 
     @property
     def size(self) -> int:
@@ -189,7 +190,15 @@ def outcome_row(entry: Entry, hidden: tuple[str, ...]) -> Row:
         "cost_usd": entry.cost_usd,
         "usage": usage.raw.decode() or None,
         "reply_bytes": entry.reply_bytes,
+        "reply_headers": _reply_headers(entry.reply_headers, hidden),
     }
+
+
+def _reply_headers(headers: HeaderList, hidden: tuple[str, ...]) -> str | None:
+    if not headers:
+        return None
+    written = wirejson.encode(credentials.masked_headers(headers))
+    return credentials.without(written, hidden).decode()
 
 
 def tool_calls(

@@ -6,7 +6,8 @@ const scope = new URLSearchParams();
 if (body.dataset.run) scope.set("run", body.dataset.run);
 if (body.dataset.session) scope.set("session", body.dataset.session);
 
-// Live: the page says by data-live whether it is swapped, or only tells that there is more.
+// Live: the page says by data-live whether it is swapped, grows at its end, or only tells that
+// there is more.
 
 let source = null;
 let first = null;
@@ -24,7 +25,7 @@ function listen() {
     light.classList.toggle("busy", state.under_way > 0);
     light.querySelector(".words").textContent = state.under_way ? state.under_way + " under way" : "live";
     if (first !== null && first !== event.data) changed(state, JSON.parse(first));
-    if (first === null || body.dataset.live === "swap") first = event.data;
+    if (first === null || body.dataset.live !== "tell") first = event.data;
   });
 }
 
@@ -35,7 +36,12 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("pagehide", () => { if (source) source.close(); source = null; });
 
 function changed(now, then) {
-  if (body.dataset.live === "swap") { swap(); return; }
+  if (body.dataset.live === "swap") { ask(swap); return; }
+  if (body.dataset.live === "grow") { ask((page) => grow(page) || tell(now, then)); return; }
+  tell(now, then);
+}
+
+function tell(now, then) {
   const news = document.getElementById("news");
   const more = now.calls - then.calls;
   if (!news) return;
@@ -44,20 +50,48 @@ function changed(now, then) {
   news.onclick = () => location.reload();
 }
 
-async function swap() {
+// The page as it is now, once a second at most.
+async function ask(use) {
   if (isAsking) { asksAgain = true; return; }
   isAsking = true;
   try {
     const answer = await fetch(location.href, { credentials: "same-origin" });
-    if (answer.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const [old, fresh] = [document.getElementById("swap"), page.getElementById("swap")];
-      const isWithin = old && old.contains(document.activeElement);
-      if (old && fresh && !isWithin) old.replaceWith(document.adoptNode(fresh));
-    }
+    if (answer.ok) use(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } finally {
-    setTimeout(() => { isAsking = false; if (asksAgain) { asksAgain = false; swap(); } }, 1000);
+    setTimeout(() => { isAsking = false; if (asksAgain) { asksAgain = false; ask(use); } }, 1000);
   }
+}
+
+function swap(page) {
+  const [old, fresh] = [document.getElementById("swap"), page.getElementById("swap")];
+  const isWithin = old && old.contains(document.activeElement);
+  if (old && fresh && !isWithin) old.replaceWith(document.adoptNode(fresh));
+}
+
+// What each part of a transcript was when it came: the reader may have unfolded something since.
+const parts = (page) => [...page.querySelectorAll(".exchange[id], [data-part]")];
+const name = (part) => part.dataset.part || part.id;
+const came = new Map(body.dataset.live === "grow" ? parts(document).map((part) => [name(part), part.innerHTML]) : []);
+
+// Puts what is new at the end, and exchanges what changed; whether that was all there is. Who reads
+// the end goes along, who reads elsewhere stays where he is.
+function grow(page) {
+  const root = document.documentElement;
+  const isAtEnd = root.scrollHeight - root.clientHeight - root.scrollTop < 80;
+  let hasGrown = false;
+  for (const fresh of parts(page)) {
+    const said = fresh.innerHTML;
+    if (came.get(name(fresh)) === said) continue;
+    const old = fresh.dataset.part ? document.querySelector(`[data-part="${fresh.dataset.part}"]`) : document.getElementById(fresh.id);
+    const last = [...document.querySelectorAll(".exchange[id]")].pop();
+    if (old) old.replaceWith(document.adoptNode(fresh));
+    else if (last) last.after(document.adoptNode(fresh));
+    else continue;
+    hasGrown = true;
+    came.set(name(fresh), said);
+  }
+  if (hasGrown && isAtEnd) root.scrollTo({ top: root.scrollHeight });
+  return hasGrown;
 }
 
 // Keys

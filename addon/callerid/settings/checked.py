@@ -11,6 +11,7 @@ import yaml
 from msgspec import Meta
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built so
 
 
 class BadSetting(ValueError):
@@ -27,7 +28,7 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read(path: Path, shape: type[Shape]) -> Shape:
     """The struct that a file holds; raises BadSetting."""
     try:
-        value = yaml.safe_load(path.read_text("utf-8"))
+        value = yaml.load(path.read_text("utf-8"), _Loader)
     except FileNotFoundError:
         raise BadSetting(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:

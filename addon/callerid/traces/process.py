@@ -30,6 +30,7 @@ from callerid.traces.write import Writer
 from callerid.traces.writers import mark_interrupted
 
 READ_BYTES = 1 << 20
+REMEMBERED_BYTES = 4 << 20  # of messages: what is not remembered is read again, and nobody waits
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ class _Inbox:
     ) -> None:
         self.is_cut_off = False
         self._parcels = parcelled
-        self._unpacker = Unpacker(message_reader(configuration))
+        self._unpacker = Unpacker(message_reader(configuration, REMEMBERED_BYTES))
         self._guard = guard
         self._outgoing = outgoing
         self._told: Counter[str] = Counter()

@@ -25,7 +25,7 @@ class MessageReader:
     def __init__(
         self, injected: canonical.Injected, remembered_bytes: int = REMEMBERED_BYTES
     ) -> None:
-        self.bodies = Bodies()
+        self.bodies = Bodies(remembered_bytes)
         self._injected = injected
         self._bound = remembered_bytes
         self._size = 0

@@ -7,17 +7,20 @@ never meet in one name. A longer history keeps the names of the shorter.
 from __future__ import annotations
 
 import operator
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
 from callerid.turn import Message, Role, Unit
 from callerid.wire import canonical
 
+LEAST_TRACED = 16  # messages: shorter histories are traced sooner than looked for
 MOST_TRAILS = 64
 TRIED = 8  # messages from the end: clients change some of the last, and those before no more
+LOOKED_AT = 32  # messages from the end, most of them new
 Link = bytes  # the name of a prefix; canonical.DIGEST_BYTES long
 
 
@@ -84,31 +87,49 @@ class Trails:
     """The histories that were traced last, and how others are that go on from them."""
 
     def __init__(self) -> None:
-        self._known: deque[tuple[str, Trail]] = deque(maxlen=MOST_TRAILS)
+        self._known: OrderedDict[int, _Kept] = OrderedDict()  # the newest last
+        self._by_message: dict[int, int] = {}  # by the identity of one of the last messages
+        self._serial = 0
 
     def history(self, scope: str, messages: tuple[Message, ...]) -> History:
         """The history that some messages make from the beginning; as `trace`."""
-        shared, nearest = 0, None
-        for known in self._known:
-            if known[0] == scope and (length := _shared(known[1].messages, messages)) > shared:
-                shared, nearest = length, known
-        base = nearest[1] if nearest else trail(scope)
-        if nearest is not None:
-            self._known.remove(nearest)
+        if len(messages) < LEAST_TRACED:
+            return trace(beginning(scope), messages)
+        shared, serial = self._nearest(scope, messages)
+        base = self._forget(serial) if serial else trail(scope)
         found = base.grown(shared, messages[shared:])
-        self._known.appendleft((scope, found))
+        self._keep(_Kept(scope, found))
         return found.history
 
+    def _nearest(self, scope: str, messages: tuple[Message, ...]) -> tuple[int, int]:
+        """How many messages a known history has in common, the very same objects; and which."""
+        for at in range(len(messages) - 1, max(len(messages) - LOOKED_AT, 0) - 1, -1):
+            serial = self._by_message.get(id(messages[at]), 0)
+            if serial and self._known[serial].scope == scope:
+                known = self._known[serial].trail.messages[: at + 1]
+                if len(known) == at + 1 and all(map(operator.is_, known, messages)):
+                    return at + 1, serial
+        return 0, 0
 
-def _shared(known: Sequence[Message], messages: Sequence[Message]) -> int:
-    """How many messages two histories have in common, the very same objects; about."""
-    length = min(len(known), len(messages))
-    for back in range(min(TRIED, length)):
-        at = length - back - 1
-        if known[at] is messages[at]:
-            is_shared = all(map(operator.is_, known[: at + 1], messages))
-            return at + 1 if is_shared else 0
-    return 0
+    def _keep(self, kept: _Kept) -> None:
+        self._serial += 1
+        self._known[self._serial] = kept
+        for message in kept.trail.messages[-TRIED:]:
+            self._by_message[id(message)] = self._serial
+        if len(self._known) > MOST_TRAILS:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, serial: int) -> Trail:
+        found = self._known.pop(serial).trail
+        for message in found.messages[-TRIED:]:
+            if self._by_message.get(id(message)) == serial:
+                del self._by_message[id(message)]
+        return found
+
+
+class _Kept(NamedTuple):
+    scope: str
+    trail: Trail
 
 
 def trail(scope: str) -> Trail:

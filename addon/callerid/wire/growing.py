@@ -18,7 +18,7 @@ MOST_BYTES = 32 << 20
 # Clients change their last messages (a mark for the provider's cache moves on), and those before no
 # more. So many ends of messages are tried, from the last one back.
 TRIED = 8
-PROBE = 48  # bytes before such an end that are compared first
+PROBE = 48  # bytes at some places that are compared first
 _OURS = "callerid's own"
 _OPENING = b'{"callerid\'s own":['
 _SPACE = b" \t\r\n"
@@ -47,6 +47,11 @@ class _Split(NamedTuple):
     start: int
     items: list[bytes]
     ends: list[int]
+
+    def is_near(self, body: bytes) -> bool:
+        """Whether another body is alike where the array begins: most are not."""
+        near = slice(max(self.start - PROBE, 0), self.start + PROBE)
+        return body[near] == self.body[near]
 
     def begins(self, body: bytes, end: int) -> bool:
         """Whether another body begins with this one, up to some byte."""
@@ -79,8 +84,9 @@ class Bodies:
 
     def _grown(self, body: bytes) -> Members | None:
         """The members of a body that goes on from one that is known; None where none is."""
+        near = [serial for serial in reversed(self._known) if self._known[serial].is_near(body)]
         for back in range(1, TRIED + 1):
-            for serial in reversed(self._known):
+            for serial in near:
                 split = self._known[serial]
                 kept = len(split.ends) - back + 1
                 if kept > 0 and split.begins(body, split.ends[kept - 1]):

@@ -18,6 +18,8 @@ from typing import IO
 
 import msgspec
 
+from callerid import processes
+
 SECONDS = 60.0  # that a page may take; then its process is ended
 MOST_WAITING = 16  # pages that may be asked for at once
 NICENESS = 5  # where processors are few, calls go first
@@ -86,13 +88,10 @@ class Aside:
             _end(self._process)
             self._process = None
         if self._process is None:
-            path = os.pathsep.join(filter(None, sys.path))  # we need not be installed
             try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", __name__, str(self._path)],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                    env=os.environ | {"PYTHONPATH": path}, start_new_session=True,
-                )  # fmt: skip
+                self._process = processes.start(
+                    "callerid.explorer.aside", str(self._path), stderr=subprocess.DEVNULL
+                )
             except OSError as error:
                 raise NoAside(f"{sys.executable}: {error}") from None
         return self._process

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from callerid import files
+from callerid import processes
 from callerid.guard import Guard
 from callerid.prices import Prices
 from callerid.settings.load import Configuration
@@ -32,16 +31,6 @@ log = logging.getLogger("callerid")
 
 CARRY_SECONDS = 0.02  # parcels go together: each waking of the thread disturbs the proxy's loop
 PIPE_BYTES = 1 << 20
-# Other scripts may have put folders on the path of modules in which something is named like a
-# module of Python itself: they come last, and ours first.
-_MAIN = """
-import sys
-own, *others = sys.argv[1:]
-sys.path[:0] = [own] if own not in sys.path else []
-sys.path += [path for path in others if path not in sys.path]
-from callerid.traces.process import main
-main()
-"""
 
 
 class ApartRecorder:
@@ -195,14 +184,7 @@ class ApartRecorder:
 
 def _started() -> subprocess.Popen[bytes]:
     """A new process; raises OSError."""
-    # With a group of its own, a terminal's Ctrl-C is not for it: it ends when all is written. -P:
-    # nothing is imported from the folder that we were started in.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _MAIN, str(files.PACKAGES), *filter(None, sys.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = processes.start("callerid.traces.process")
     assert process.stdin is not None
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # it takes fewer turns to fill it
         with suppress(OSError):  # a system may allow less

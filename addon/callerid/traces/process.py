@@ -169,3 +169,7 @@ def _forward_log(said: list[tuple[int, str]]) -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
+
+
+if __name__ == "__main__":
+    main()

@@ -232,7 +232,11 @@ def _litellm(programs: Path, folder: Path, provider_port: int) -> Iterator[Peer]
     (folder / "config.yaml").write_text(json.dumps(config))
     command = [str(programs / "litellm"), "--config", str(folder / "config.yaml"),
                "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
-    env = {"PEERS_LOG": str(log), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    env = {
+        "PEERS_LOG": str(log),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # it listens to us alone
+    }
 
     def sessions(calls: int) -> list[str]:
         time.sleep(_LATER_SECONDS)

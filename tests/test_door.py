@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from callerid import (
     MemoryStore,
     Message,
     NotFound,
+    RedisStore,
     Session,
     SessionStore,
     SQLiteStore,
@@ -30,6 +33,7 @@ from callerid import (
 )
 from callerid.turn import Role
 from office import anthropic_reply, office, text
+from test_blocked import Redis as RedisServer
 
 CLERK = "You are a clerk who knows the tide tables of Saint-Malo by heart."
 ERRAND = "Read page 112 of the almanac and report the highest spring tide with its hour."
@@ -233,7 +237,57 @@ class NoStore:
     """Something that keeps nothing."""
 
 
-STORES = ["memory", "sqlite:{}/sessions.db", "file:{}/sessions", "test_door:ShelfStore"]
+class Redis:
+    """As much of a Redis client as a store asks for."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, bytes] = {}
+
+    def set(self, name: str, value: str) -> None:
+        self._kept[name.encode()] = value.encode()
+
+    def get(self, name: str) -> bytes | None:
+        return self._kept.get(name.encode())
+
+    def delete(self, name: str) -> int:
+        return int(self._kept.pop(name.encode(), None) is not None)
+
+    def scan_iter(self, match: str) -> list[bytes]:
+        names = [name for name in self._kept if fnmatchcase(name.decode(), match)]
+        return [*names, *names[:1]]  # a scan may give a key twice
+
+
+class FakeRedisStore(RedisStore):
+    """One whose Redis is none."""
+
+    def __init__(self) -> None:
+        super().__init__(Redis())
+
+
+STORES = [
+    "test_door:FakeRedisStore",
+    "memory",
+    "sqlite:{}/sessions.db",
+    "file:{}/sessions",
+    "test_door:ShelfStore",
+]
+
+
+def test_a_store_in_a_real_redis(tmp_path: Path, main: Session) -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed (Debian: apt install redis-server)")
+    server = RedisServer(tmp_path)
+    try:
+        store = open_store(f"redis://127.0.0.1:{server.port}/0")
+        store.save("a[b]*", main.to_dict())
+
+        assert store.list_sessions() == ["a[b]*"]
+        assert Session.from_dict(store.load("a[b]*") or {}).messages == main.messages
+        assert (store.delete("a[b]*"), store.delete("a[b]*"), store.load("a[b]*")) == (
+            True, False, None,
+        )  # fmt: skip
+    finally:
+        server.end()
 
 
 @pytest.fixture(params=STORES)
@@ -313,8 +367,9 @@ def test_a_class_that_keeps_nothing_is_no_store() -> None:
 def test_what_is_exported_is_this() -> None:
     assert callerid.__all__ == [
         "Answered", "Asked", "BadDatabase", "BadStore", "BadTime", "CallFacts", "Cost",
-        "FileStore", "MemoryStore", "Message", "NotFound", "Other", "SQLiteStore", "Session",
-        "SessionStore", "Thought", "Traces", "Usage", "Words", "__version__", "open_store",
+        "FileStore", "MemoryStore", "Message", "NotFound", "Other", "RedisStore", "SQLiteStore",
+        "Session", "SessionStore", "Thought", "Traces", "Usage", "Words", "__version__",
+        "open_store",
     ]  # fmt: skip
     assert all(getattr(callerid, name) for name in callerid.__all__)
     assert set(callerid.__all__) <= set(dir(callerid))

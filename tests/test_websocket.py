@@ -223,7 +223,7 @@ def test_sockets_for_something_else_are_not_looked_at(addon_script: Path) -> Non
 # Beyond a budget
 
 
-def test_a_call_beyond_its_budget_is_answered_in_the_socket_and_goes_nowhere(
+def test_a_call_beyond_its_budget_is_tools_asked_the_socket_and_goes_nowhere(
     addon_script: Path, tmp_path: Path
 ) -> None:
     limits = {"requests_per_minute": 1}

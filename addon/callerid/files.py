@@ -16,3 +16,8 @@ SCRIPT = _CHECKOUT / "addon" / "main.py" if _IS_CHECKOUT else _PACKAGE / "script
 def traces() -> Path:
     """The traces.db that is meant where none is named: at the top of a checkout, or right here."""
     return (_CHECKOUT if _IS_CHECKOUT else Path.cwd()) / "traces.db"
+
+
+def authority() -> Path:
+    """The certificate by which mitmproxy vouches for those that it stands before."""
+    return Path("~/.mitmproxy/mitmproxy-ca-cert.pem").expanduser()

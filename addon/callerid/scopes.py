@@ -19,7 +19,7 @@ from callerid.turn import HeaderList
 from callerid.wire import wirejson
 
 # Who pays: what providers take as a credential. Cookies and proxy passwords are not among them.
-_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _QUERY = ("key", "api-key", "api_key")
 _WEB_TOKEN = re.compile(r"\b(eyJ[\w-]+)\.([\w-]+)\.[\w-]*")
 
@@ -63,7 +63,7 @@ class Scopes:
 
 def _credentials(headers: HeaderList, path: str) -> Iterable[str]:
     found = {name.lower(): value for name, value in reversed(headers)}
-    yield from (found[name] for name in _HEADERS if found.get(name))
+    yield from (found[name] for name in HEADERS if found.get(name))
     query = parse_qsl(path.partition("?")[2], keep_blank_values=True)
     yield from (value for name, value in query if value and name.lower() in _QUERY)
 

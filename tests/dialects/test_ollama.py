@@ -220,7 +220,7 @@ def test_a_streamed_reply_is_the_whole_reply_however_it_is_cut(
     assert make.unordered(streamed(*chunks)) == whole
 
 
-def test_a_prompt_is_answered_in_pieces_too() -> None:
+def test_a_prompt_is_tools_asked_pieces_too() -> None:
     chunks = [BEGIN | {"response": piece, "done": False} for piece in ("I ", "look.")]
 
     reply = streamed(lines([*chunks, BEGIN | {"response": ""} | END]))

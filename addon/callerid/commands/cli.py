@@ -19,10 +19,12 @@ from callerid.commands import (
     explore,
     export,
     forget,
+    go_on,
     identify_command,
     importing,
     launch,
     reading,
+    replay,
     show,
     tail,
 )
@@ -143,7 +145,8 @@ for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
     show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
     export.export, importing.import_,
-    forget.forget, explore.explore,
+    forget.forget, explore.explore, go_on.continue_, go_on.fork,
+    replay.replay,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -182,9 +183,16 @@ def free_port() -> int:
 def run_around(
     command: Sequence[str], port: int, arguments: Sequence[str], variables: dict[str, str]
 ) -> int:
-    """Run a command with the proxy around it; its exit status is ours.
+    """Run a command with the proxy around it; its exit status is ours."""
+    with beside(port, arguments):
+        return _run(command, variables)
 
-    The terminal is the command's; what the proxy says is shown when it ends, if it is a warning.
+
+@contextmanager
+def beside(port: int, arguments: Sequence[str]) -> Iterator[None]:
+    """A proxy in a process of its own, for as long as something lasts; raises CannotStart.
+
+    The terminal is not its own; what it says is shown when it ends, if it is a warning.
     """
     with tempfile.NamedTemporaryFile() as said:
         proxy = subprocess.Popen(
@@ -196,7 +204,7 @@ def run_around(
         )
         try:
             _wait_until_listening(proxy, port, Path(said.name))
-            return _run(command, variables)
+            yield
         finally:
             proxy.terminate()
             proxy.wait(STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Where programs keep sessions: in memory, in SQLite, in files, or in a place of their own."""
+"""Where programs keep sessions: in memory, SQLite, files, Redis, or a place of their own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 MAX_NAME = 150  # characters of a file's name; a longer one ends in a digest
@@ -151,14 +152,66 @@ class FileStore:
         return self._folder / f"{name}.json"
 
 
-_KINDS: dict[str, Callable[[str], SessionStore]] = {"sqlite": SQLiteStore, "file": FileStore}
+class RedisStore:
+    """Keeps sessions in Redis or Valkey, each under a key of its own; takes a client or a URL.
+
+    A URL (redis://HOST:PORT/DB) needs the library: pip install 'callerid[redis]'. Raises BadStore
+    where it is missing, and what the client raises.
+    """
+
+    def __init__(self, redis: Any, *, prefix: str = "session:") -> None:
+        self._redis = _redis_at(redis) if isinstance(redis, str) else redis
+        self._prefix = prefix
+
+    def save(self, session_id: str, data: dict[str, object]) -> None:
+        """Keep a session."""
+        self._redis.set(self._prefix + session_id, json.dumps(data))
+
+    def load(self, session_id: str) -> dict[str, object] | None:
+        """A session that was kept."""
+        kept = self._redis.get(self._prefix + session_id)
+        return json.loads(kept) if kept is not None else None
+
+    def delete(self, session_id: str) -> bool:
+        """Forget a session."""
+        return bool(self._redis.delete(self._prefix + session_id))
+
+    def list_sessions(self) -> list[str]:
+        """The ids of all that are kept."""
+        keys = self._redis.scan_iter(match=f"{_literally(self._prefix)}*")
+        names = (key.decode() if isinstance(key, bytes) else str(key) for key in keys)
+        return sorted({name.removeprefix(self._prefix) for name in names})
+
+
+def _redis_at(url: str) -> Any:
+    try:
+        from redis import Redis
+    except ImportError:
+        raise BadStore(f"{url}: redis is missing: pip install 'callerid[redis]'") from None
+    try:
+        return Redis.from_url(url)
+    except ValueError as error:
+        raise BadStore(f"expected redis://HOST:PORT/DB; {error}") from None
+
+
+def _literally(text: str) -> str:
+    """A text in which nothing is a pattern of Redis."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)
+
+
+_KINDS: dict[str, Callable[[str], SessionStore]] = {
+    "sqlite": SQLiteStore,
+    "file": FileStore,
+    "redis": lambda rest: RedisStore(f"redis:{rest}"),
+    "rediss": lambda rest: RedisStore(f"rediss:{rest}"),
+}
 
 
 def open_store(name: str) -> SessionStore:
     """The store that a setting names; raises BadStore.
 
-    memory, sqlite:FILE, file:FOLDER, or a dotted path of your own, as my.stores:RedisStore: a class
-    or a function that is called without arguments.
+    memory, sqlite:FILE, file:FOLDER, redis://HOST:PORT/DB, or a dotted path of your own, as
+    my.stores:OurStore: a class or a function that is called without arguments.
     """
     if name == "memory":
         return MemoryStore()
@@ -169,8 +222,8 @@ def open_store(name: str) -> SessionStore:
         made = getattr(importlib.import_module(kind), rest)()
     except (ImportError, AttributeError, ValueError) as error:
         raise BadStore(
-            "expected memory, sqlite:FILE, file:FOLDER, or a class of yours as package.module:Name;"
-            f" got {name!r}: {error}"
+            "expected memory, sqlite:FILE, file:FOLDER, redis://HOST:PORT/DB, or a class of yours "
+            f"as package.module:Name; got {name!r}: {error}"
         ) from None
     missing = [what for what in _ASKED if not callable(getattr(made, what, None))]
     if missing:

@@ -18,15 +18,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BAD_IN_BODY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def curl(facts: CallFacts, body: bytes | None, file_name: str) -> str:
-    """The command; every word of it that a stranger wrote is quoted, and none can end the quote."""
+def curl(facts: CallFacts, body: bytes | None, file_name: str, most: int = MOST) -> str:
+    """The command; every word of it that a stranger wrote is quoted, and none can end the quote.
+
+    A body of more than `most` characters is read from a file.
+    """
     lines = [f"curl -X {_word(facts.method)} {_with_key(facts.url)}"]
     for name, value in bodies.pairs(facts.request_headers):
         if name.lower() not in _NOT_SENT and not name.startswith(":"):
             lines.append(f"-H {_with_key(f'{name}: {value}')}")
     if body is not None:
         text = body.decode("utf-8", "replace")
-        if len(text) > MOST or _BAD_IN_BODY.search(text):
+        if len(text) > most or _BAD_IN_BODY.search(text):
             lines.append(f"--data-binary @{_word(file_name)}")
         else:
             lines.append(f"--data-binary {_word(text, keeps_lines=True)}")

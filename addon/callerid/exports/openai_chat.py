@@ -46,7 +46,7 @@ def lines(database: Database, sessions: Iterable[str]) -> Iterator[bytes]:
             told.take(message)
         if any(map(_is_answer, told.messages)):
             line: Object = {"messages": told.messages}
-            if tools := _tools(last.call):
+            if tools := tools_of(last.call):
                 line["tools"] = tools
             yield msgspec.json.encode(line) + b"\n"
 
@@ -131,7 +131,8 @@ def _words(message: Message) -> str:
     return "\n".join(said)
 
 
-def _tools(call: Call | None) -> list[Object]:
+def tools_of(call: Call | None) -> list[Object]:
+    """The tools of a call as functions; without those that its provider runs by itself."""
     if call is None or not call.tools_raw:
         return []
     found = (_tool(name, tool) for name, tool in declared(call))

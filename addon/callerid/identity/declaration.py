@@ -38,6 +38,8 @@ def _declared_newcomer(question: Question, new_id: str, evidence: str) -> Match:
         known = question.session_declared(said.parent)
         parent_id = known.id if known else said.parent
         evidence += f"; its parent is declared: {parent_id}"
+        if said.relation is Relation.FORK and said.fork_point:
+            evidence += f", left at {said.fork_point}"
         before = _left(question) if said.relation is Relation.FORK else None
         return Match(said.because, 1.0, evidence, None, before, None, parent_id, said.relation,
                      new_id)  # fmt: skip

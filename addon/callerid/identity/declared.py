@@ -24,7 +24,8 @@ class Declared(msgspec.Struct, frozen=True):
     """What a client says about itself; "" where it says nothing.
 
     `session` names the chain, `run` the whole run. `relation` is how the session came from its
-    parent. `is_subagent` says that the call is not the main agent's, though it may not say whose.
+    parent, `fork_point` where in a parent that it was forked from. `is_subagent` says that the call
+    is not the main agent's, though it may not say whose.
     `is_of_agent` says that it is an agent's own way of saying so, not a gateway's.
     `place` is where the session (or the run) was found, and `because` the rung that this makes.
     `kind` and `is_final` are None where nothing was said.
@@ -34,6 +35,7 @@ class Declared(msgspec.Struct, frozen=True):
     run: str = ""
     parent: str = ""
     relation: Relation | None = None
+    fork_point: str = ""
     is_subagent: bool = False
     is_of_agent: bool = False
     agent: str = ""
@@ -142,6 +144,7 @@ class Declarations:
                         run=run,
                         parent=parent,
                         relation=relation,
+                        fork_point=values.at(row.fork_point) if row.fork_point else "",
                         is_subagent=bool(values.first(row.subagent)),
                         is_of_agent=bool(row.user_agent),
                         place=(session_place or run_place).partition(":")[2].partition("~")[0],

@@ -20,8 +20,10 @@ from callerid.identity.session import Point, Session
 from callerid.settings.values import SessionSettings
 from callerid.turn import Call, Client, Dialect, Kind, Reference, Role, ToolCall
 
-# Versions 4 and 7: https://www.rfc-editor.org/rfc/rfc9562
-_RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+# Versions 4 and 7: https://www.rfc-editor.org/rfc/rfc9562; and those that we mint.
+_RANDOM = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}|sess_[0-9a-f]{32}"
+)
 
 
 class _Named(NamedTuple):
@@ -163,7 +165,7 @@ class Question:
             return sessions[-1]
         known = self.memory.get(id)
         is_ours = known is not None and known.scope == self.client.scope
-        return known if is_ours or self.settings.trust_ids_across_credentials else None
+        return known if is_ours or self._is_anywhere(id) else None
 
     @cached_property
     def main_of_run(self) -> Session | None:
@@ -176,8 +178,10 @@ class Question:
         Or the whole world, where it was made up at random: two customers never make up the same,
         and one may renew a token in the middle of a session.
         """
-        is_anywhere = self.settings.trust_ids_across_credentials or _RANDOM.fullmatch(id)
-        return "" if is_anywhere else self.client.scope
+        return "" if self._is_anywhere(id) else self.client.scope
+
+    def _is_anywhere(self, id: str) -> bool:
+        return self.settings.trust_ids_across_credentials or bool(_RANDOM.fullmatch(id))
 
     @cached_property
     def reset_phrase(self) -> str:

@@ -10,7 +10,7 @@ from callerid.identity.history import History
 from callerid.identity.memory import Memory
 from callerid.identity.openings import first_words
 from callerid.identity.session import Point, Session, State
-from callerid.turn import Call, Client, Kind, Reply, Role, Unit
+from callerid.turn import Call, Client, Kind, Relation, Reply, Role, Unit
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
 
@@ -59,12 +59,18 @@ def _new_point(session: Session, history: History, before: Point | None, memory:
         before.link == history.start or before.link in history.links or bool(history.model_units())
     )
     point = Point(session, history.end, depth, before, is_reply=False, goes_on=goes_on)
-    if before is not None:
+    if before is not None and not _is_declared_fork(session, before):
         before.next = point
         if before.is_reply and before.before is not None:
             before.before.next = before
     _keep_point(point, memory)
     return point
+
+
+def _is_declared_fork(session: Session, before: Point) -> bool:
+    """Whether a session says that it is another one: who was there first still goes on there."""
+    is_fork = session.relation is Relation.FORK and session.has_declared_id
+    return is_fork and before.session is not session
 
 
 def _keep_point(point: Point, memory: Memory) -> None:

@@ -192,7 +192,8 @@ class Switchboard:
         id = session.id if session else self._own_id(match.new_id, question.client)
         id = id or self._new_id("sess")
         parent = self.memory.get(parent_id)
-        above = session.root_id if session else parent.root_id if parent else parent_id
+        top = (parent.root_id if parent else declared.run) or parent_id
+        above = session.root_id if session else top
         return Identity(
             session_id=id,
             agent_id=declared.agent or question.agent.id,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from callerid.settings.checked import Port, Strict
-from callerid.turn import Kind
+from callerid.turn import Dialect, Kind
 
 
 class KindRule(Strict, frozen=True, rename={"is_": "is"}):
@@ -31,6 +31,7 @@ class ClientRow(Strict, frozen=True):
     within_run: bool = False
     parent: tuple[str, ...] = ()
     fork: tuple[str, ...] = ()
+    fork_point: str = ""
     subagent: tuple[str, ...] = ()
     agent: tuple[str, ...] = ()
     agent_name: tuple[str, ...] = ()
@@ -41,7 +42,8 @@ class ClientRow(Strict, frozen=True):
         """All places that the row speaks of, as they are written."""
         written = [
             *self.needs, *self.session, *self.run, *self.parent, *self.fork, *self.subagent,
-            *self.agent, *self.agent_name, self.final, *(rule.place for rule in self.kinds),
+            *self.agent, *self.agent_name, self.fork_point, self.final,
+            *(rule.place for rule in self.kinds),
         ]  # fmt: skip
         return [text for text in written if text]
 
@@ -61,11 +63,16 @@ class ClientTable(Strict, frozen=True):
 
 
 class ProviderRow(Strict, frozen=True):
-    """A known LLM host."""
+    """A known LLM host, and how it is called by ourselves; see config/providers.yaml."""
 
     name: str
     hosts: tuple[str, ...]
     source: str
+    also: tuple[str, ...] = ()
+    dialect: Dialect | None = None
+    base_url: str = ""
+    keys: tuple[str, ...] = ()
+    header: str = "authorization"
 
 
 class ProviderTable(Strict, frozen=True):

@@ -158,6 +158,18 @@ class ExportSettings(Strict, frozen=True):
     otlp: OtlpSettings = OtlpSettings()
 
 
+class ClientSettings(Strict, frozen=True):
+    """How calls are made by ourselves."""
+
+    proxy: Annotated[
+        str,
+        Meta(
+            pattern=r"^(http://[^\s/]+/?)?$",
+            description='a URL as http://127.0.0.1:8080, or ""',
+        ),
+    ] = ""
+
+
 class TableSettings(Strict, frozen=True):
     """Which tables are used; "" is the shipped one."""
 
@@ -182,4 +194,5 @@ class Settings(Strict, frozen=True):
     proxy: ProxySettings = ProxySettings()
     admin: AdminSettings = AdminSettings()
     export: ExportSettings = ExportSettings()
+    client: ClientSettings = ClientSettings()
     tables: TableSettings = TableSettings()

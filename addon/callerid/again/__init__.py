@@ -1,0 +1,1 @@
+"""Calls made again: rebuilt from the record, changed where that was asked, sent, and compared."""

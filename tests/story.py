@@ -22,11 +22,12 @@ session_id, agent_id, evidence (a part of it), least and most (confidence).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import yaml
@@ -34,8 +35,9 @@ import yaml
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.settings.load import Configuration, load
 from callerid.settings.values import Settings
-from callerid.turn import Client, Dialect, Identity, Request
+from callerid.turn import Client, Dialect, Identity, Reply, Request
 from callerid.wire import parse
+from callerid.wire.messages import MessageReader
 
 FOLDER = Path(__file__).with_name("stories")
 PATHS = {
@@ -65,13 +67,27 @@ def stories() -> Iterator[tuple[str, dict[str, Any], Dialect]]:
 def configuration(story: dict[str, Any]) -> Configuration:
     """The shipped configuration with the settings of a story."""
     said = msgspec.convert(story.get("settings", {}), Settings)
-    return msgspec.structs.replace(load(), settings=said)
+    return msgspec.structs.replace(_shipped(), settings=said)
 
 
-def tell(story: dict[str, Any], dialect: Dialect) -> list[Told]:
+_shipped = functools.cache(load)
+
+
+class Teller(Protocol):
+    """What takes calls and hears how they ended."""
+
+    reader: MessageReader
+
+    def take(self, request: Request, now: float) -> Turn | None: ...
+
+    def answer(self, turn: Turn, reply: Reply, now: float, *, has_failed: bool) -> None: ...
+
+
+def tell(story: dict[str, Any], dialect: Dialect, board: Teller | None = None) -> list[Told]:
     """Send a story's calls through a switchboard, each reply at its time."""
     serial = itertools.count()
-    board = Switchboard(configuration(story), lambda prefix: f"{prefix}_{next(serial):06d}")
+    new_id = lambda prefix: f"{prefix}_{next(serial):06d}"  # noqa: E731
+    board = board or Switchboard(configuration(story), new_id)
     told: list[Told] = []
     waiting: list[tuple[float, int, Turn, dict[str, Any]]] = []
     histories: dict[str, list[Any]] = {}
@@ -91,7 +107,7 @@ def tell(story: dict[str, Any], dialect: Dialect) -> list[Told]:
     return told
 
 
-def _answer_until(board: Switchboard, waiting: list[Any], now: float) -> None:
+def _answer_until(board: Teller, waiting: list[Any], now: float) -> None:
     for item in sorted(waiting, key=lambda item: item[:2]):
         answered_at, number, turn, call = item
         if answered_at > now:

@@ -43,6 +43,10 @@ class Bindings:
         self._forget_idle(now)
         return self._bindings.get(session_id)
 
+    def found(self, session_id: str) -> Binding | None:
+        """The binding that a session has, or had until it was idle for too long."""
+        return self._bindings.get(session_id)
+
     def live(self, target: Target) -> int:
         """How many sessions that are not closed an upstream has."""
         return self._live[target]

@@ -92,6 +92,19 @@ class Routes:
         if is_closed:
             self.bindings.close(binding)
 
+    def bound(self, session_id: str) -> tuple[str, float, bool] | None:
+        """Where a session goes, when that heard of it last, and whether it is closed."""
+        found = self.bindings.found(session_id)
+        if found is None or (not found.is_proven and not found.in_flight):
+            return None
+        return found.target.url, found.heard, found.is_closed
+
+    def heard_of(self, session_id: str, url: str, heard: float, is_closed: bool) -> None:
+        """Take in where another proxy has sent a session, unless more is known here."""
+        found = self.bindings.found(session_id)
+        if found is None or (not found.in_flight and found.heard < heard):
+            self.restore(session_id, url, heard, is_closed=is_closed)
+
     def _inherited(self, identity: Identity, now: float) -> Target | None:
         if not self._settings.inherit or not identity.parent_session_id:
             return None

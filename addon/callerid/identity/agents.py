@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
 from rapidfuzz import fuzz
@@ -87,6 +88,7 @@ class Agents:
         self._by_id: dict[str, Agent] = {}
         self._sketches: dict[int, list[Agent]] = {}
         self._prompts: dict[str, str] = {}
+        self.on_new: Callable[[bytes, Agent], None] | None = None  # told of each new key
 
     def recognise(self, call: Call, client_name: str, id: str = "") -> Agent:
         """The agent that makes a call; a new one (by the id given) where no known one is close."""
@@ -101,8 +103,21 @@ class Agents:
                 id or f"agent_{key.hex()[:16]}", name_of(call, client_name), prompt, tools
             )
             self._keep(key, agent)
+            if self.on_new is not None:
+                self.on_new(key, agent)
         self._known.move_to_end(key)
         return agent
+
+    def adopt(self, key: bytes, agent: Agent) -> None:
+        """Take in an agent that somebody else has met first."""
+        if key not in self._known:
+            self._keep(key, self._by_id.get(agent.id, agent))
+
+    def drop(self, key: bytes) -> None:
+        """Forget what a prompt and tools were taken for."""
+        gone = self._known.pop(key, None)
+        if gone is not None and gone not in self._known.values():
+            self._forget(gone)
 
     def known(self, id: str) -> Agent | None:
         """The agent with an id, if it is remembered."""

@@ -54,6 +54,10 @@ class Index(Generic[Name, Owner]):
         """The names that were added on behalf of a session."""
         return set(self._names.get(session.id, ()))
 
+    def names_since(self, session: Session, count: int) -> list[Name]:
+        """The names of a session without the first ones, so many, in the order of their coming."""
+        return self._names.get(session.id, [])[count:]
+
     def count(self, session: Session) -> int:
         """How many names were added on behalf of a session."""
         return len(self._names.get(session.id, ()))

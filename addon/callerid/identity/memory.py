@@ -108,6 +108,10 @@ class Memory:
                 return
             self._forget(oldest)
 
+    def what_is_said(self) -> tuple[Index[Any, Any], ...]:
+        """The indexes of all but connections, which are this proxy's own."""
+        return tuple(index for index in self.indexes() if index is not self.companies)
+
     def _forget(self, session: Session) -> None:
         del self._sessions[session.id]
         self.messages -= session.messages

@@ -46,6 +46,12 @@ class NewestReplies(Index[int, Session]):
         self._sketch_waiting()
         return super().known(names)
 
+    def numbers(self, session: Session) -> list[int]:
+        """The sketch that a session's newest reply is found by."""
+        if session.id in self._waiting:
+            self._sketch(*self._waiting.pop(session.id))
+        return self.names_since(session, 0)
+
     def take_over(self, session: Session, other: Index[int, Session]) -> None:
         """Let a session be found here by the reply that it is found by in another index."""
         super().take_over(session, other)

@@ -44,6 +44,34 @@ class Openings:
         if text:
             self._asides.append(Opening(session, text[:TEXT_KEPT], now))
 
+    def of(self, session: Session) -> tuple[bool, Opening] | None:
+        """The words of a session that has opened last of all, and whether it is a conversation."""
+        for is_begun, found in ((True, self._begun), (False, self._asides)):
+            if found and found[-1].session is session:
+                return is_begun, found[-1]
+        return None
+
+    def heard(self, opening: Opening, *, is_begun: bool) -> None:
+        """Remember the words with which a session opened elsewhere."""
+        found = self._begun if is_begun else self._asides
+        if any(one.session is opening.session for one in found):
+            return
+        later = []
+        while found and found[-1].at > opening.at:
+            later.append(found.pop())
+        found.append(opening)
+        found.extend(reversed(later))
+
+    def forget(self, session: Session) -> None:
+        """Forget the words of a session that there is not."""
+        self._begun = deque((o for o in self._begun if o.session is not session), maxlen=KEPT)
+        self._asides = deque((o for o in self._asides if o.session is not session), maxlen=KEPT)
+
+    def sessions(self, scope: str, *, begun: bool) -> list[Session]:
+        """The sessions of one customer whose openings are remembered."""
+        found = self._begun if begun else self._asides
+        return [one.session for one in found if one.session.scope == scope]
+
     def take_over(self, other: Openings) -> None:
         """Remember those of another; a session that it has, too, is only that one."""
         self._begun = _joined(self._begun, other._begun)

@@ -178,10 +178,10 @@ class Question:
         Or the whole world, where it was made up at random: two customers never make up the same,
         and one may renew a token in the middle of a session.
         """
-        return "" if self._is_anywhere(id) else self.client.scope
+        return scope_of(id, self.client, self.settings)
 
     def _is_anywhere(self, id: str) -> bool:
-        return self.settings.trust_ids_across_credentials or bool(_RANDOM.fullmatch(id))
+        return is_anywhere(id, self.settings)
 
     @cached_property
     def reset_phrase(self) -> str:
@@ -218,3 +218,13 @@ class Question:
         if self.kind is Kind.COMPACTION:  # a conversation told as one text: its newest words
             texts = [text[-quotes.RETOLD :] for text in texts]
         return quotes.summary_of(texts, salt, self.memory, self.now)
+
+
+def scope_of(id: str, client: Client, settings: SessionSettings) -> str:
+    """Within what a declared id is unique."""
+    return "" if is_anywhere(id, settings) else client.scope
+
+
+def is_anywhere(id: str, settings: SessionSettings) -> bool:
+    """Whether a declared id is nobody else's, whatever the credential."""
+    return settings.trust_ids_across_credentials or bool(_RANDOM.fullmatch(id))

@@ -74,13 +74,16 @@ def _is_declared_fork(session: Session, before: Point) -> bool:
 
 
 def _keep_point(point: Point, memory: Memory) -> None:
-    """Let a point be found by its history; of very many the older half is forgotten."""
+    """Let a point be found by its history."""
     session = point.session
     memory.points.add(session, point.link, point)
-    if memory.points.count(session) <= MAX_POINTS:
+    bound(session, memory)
+
+
+def bound(session: Session, memory: Memory) -> None:
+    """Forget the older half of a session's points where there are very many."""
+    if not thin_out(session, memory):
         return
-    for index in (memory.points, memory.units, memory.responses, memory.tool_ids):
-        index.drop_all_but(session, MAX_POINTS // 2)
     kept = {
         owner
         for link in memory.points.names(session)
@@ -93,6 +96,15 @@ def _keep_point(point: Point, memory: Memory) -> None:
         owner.turn -= gone
         if owner.before and owner.before.session is session and owner.before not in kept:
             owner.before = None
+
+
+def thin_out(session: Session, memory: Memory) -> bool:
+    """Let the older half of very many names find a session no more; whether there were so many."""
+    if memory.points.count(session) <= MAX_POINTS:
+        return False
+    for index in (memory.points, memory.units, memory.responses, memory.tool_ids):
+        index.drop_all_but(session, MAX_POINTS // 2)
+    return True
 
 
 def _notice_search(session: Session, history: History, before: Point) -> None:
@@ -210,9 +222,18 @@ def _keep_reply(session: Session, text: str, asked: str, memory: Memory) -> None
 def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:
     """Let the newest texts that the model gave to tools find the session, and no older ones."""
     salt = histories.salt(histories.beginning(session.scope))
+    newest: dict[str, list[int]] = {}
     for text in texts[-quotes.MAX_ERRANDS :]:
         errand = text[: quotes.ERRAND_KEPT]
-        numbers = session.errands.pop(errand, None) or sketch.sketch(errand, salt)
+        numbers = newest.pop(errand, []) or session.errands.get(errand)
+        newest[errand] = numbers or sketch.sketch(errand, salt)
+    errands(session, newest, memory)
+
+
+def errands(session: Session, newest: dict[str, list[int]], memory: Memory) -> None:
+    """Let errands find the session by their sketches, too; of very many the oldest go."""
+    for errand, numbers in newest.items():
+        session.errands.pop(errand, None)
         session.errands[errand] = numbers
         for number in numbers:
             memory.errands.add(session, number, session)

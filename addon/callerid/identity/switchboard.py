@@ -93,7 +93,8 @@ class Switchboard:
         """The turn that a call begins."""
         if not self.settings.enabled:
             return Turn(request, call, None)
-        return self._identify(request, call, now)
+        question = self.question(request, call, now)
+        return self.decided(request, question, identify(question))
 
     def reply_reader(self, turn: Turn, headers: HeaderList, most_bytes: int = 0) -> ReplyReader:
         """What reads the reply to a turn, as its bytes come; raises BadEncoding.
@@ -130,6 +131,10 @@ class Switchboard:
         elif turn.session and turn.call_kind is Kind.PREWARM:
             remember.warmed(turn.session, answer, self.memory)
 
+    def owned(self, id: str, scope: str) -> None:
+        """Say whose a declared id is: that of the first customer who declared it."""
+        self._owners[id] = scope
+
     def restore(
         self, request: Request, call: Call, identity: Identity, now: float, whole: History | None
     ) -> Turn:
@@ -159,18 +164,26 @@ class Switchboard:
             match = match._replace(before=session.head)
         return self._remember(question, match, session, identity, request)
 
-    def _identify(self, request: Request, call: Call, now: float) -> Turn:
+    def question(
+        self, request: Request, call: Call, now: float, whole: History | None = None
+    ) -> Question:
+        """All that the identification of a call may look at; `whole` is its history, if known."""
         declared = self.declarations.read(request, call)
         agent = self._agent(call, request.client, declared.client_name, now)
         question = Question(
             call, request.client, declared, agent, self.reader.plain, self.memory, self.settings,
             now,
         )  # fmt: skip
-        match = identify(question)
+        if whole is not None:
+            question.whole = whole
+        return question
+
+    def decided(self, request: Request, question: Question, match: Match) -> Turn:
+        """The turn that a call begins, as its identification has found."""
         if self.on_match is not None:
             self.on_match(question, match)
         identity = self._identity(question, match)
-        session = match.session or self._session(request.client, identity, now)
+        session = match.session or self._session(request.client, identity, question.now)
         if match.before is not None and match.session is None:
             session.said = match.before.session.said[: match.before.turn]
         return self._remember(question, match, session, identity, request)

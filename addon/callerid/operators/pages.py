@@ -120,6 +120,9 @@ class Pages:
         settings = replace(settings, export=replace(settings.export, otlp=hidden))
         storage = _PASSWORD.sub(f"://{_MASK}@", settings.rate_limiting.storage)
         limits = replace(settings.rate_limiting, storage=storage)
+        kept = settings.session.persistence
+        kept = replace(kept, connection=_PASSWORD.sub(f"://{_MASK}@", kept.connection))
+        settings = replace(settings, session=replace(settings.session, persistence=kept))
         said: dict[str, object] = msgspec.to_builtins(replace(settings, rate_limiting=limits))
         return said
 

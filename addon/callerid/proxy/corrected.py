@@ -50,6 +50,7 @@ class Corrected:
         self._guard = guard
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[_Waiting] = []
+        self.on_taken_in: Callable[[set[str]], None] = lambda ids: None
         self._seen = 0
         self._seen = self._newest()
 
@@ -92,6 +93,7 @@ class Corrected:
         if not is_over and not one.is_late:
             return  # somebody called meanwhile
         self._board.memory.replace(one.ids, aside.memory)
+        self.on_taken_in(one.ids)
         if one.is_taken_in:
             self._waiting.remove(one)
         else:

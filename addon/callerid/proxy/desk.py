@@ -21,10 +21,11 @@ from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import NewId, Switchboard, Turn
 from callerid.numbers import Numbers
 from callerid.proxy.replies import LATE, LOST, Ending, OpenCall, Replies
+from callerid.sharing.sharing import Sharing
 from callerid.stamp.stamper import Edit, Stamper, with_members
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
-from callerid.turn import Because, Identity, Kind, Request, Timing
+from callerid.turn import Because, Call, Identity, Kind, Request, Timing
 from callerid.wire import bodies, errors, wirejson
 from callerid.wire.errors import Said
 
@@ -65,22 +66,42 @@ class Desk:
         numbers: Numbers,
         dispatcher: Dispatcher,
         exporter: LiveExport | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self.switchboard = switchboard
+        self.sharing = sharing
         self.guard = guard
         self._stamper = stamper
         self._new_id = new_id
         self._candidates = candidates
         self._numbers = numbers
         self.dispatcher = dispatcher
-        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers, exporter)
+        told = sharing.told if sharing is not None else None
+        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers, exporter, told)
 
     def take(self, request: Request, encoding: str, now: float) -> Taken | None:
         """Read and identify a request that may be a call, its body packed as `encoding` says."""
         began = time.perf_counter()
         with self.guard("request"):
-            turn = self._read(request, encoding, now)
-            return Taken(turn, time.perf_counter() - began) if turn is not None else None
+            if (read := self._read(request, encoding)) is None:
+                return None
+            with self._numbers.timed("identify"):
+                turn = self.switchboard.identify(*read, now)
+            return Taken(turn, time.perf_counter() - began)
+        return None
+
+    async def take_in_time(self, request: Request, encoding: str, now: float) -> Taken | None:
+        """As `take`, where other proxies may know more of the call; for a moment it waits."""
+        began = time.perf_counter()
+        with self.guard("request"):
+            if (read := self._read(request, encoding)) is None:
+                return None
+            turn: Turn | None = None
+            with self.guard("sharing"), self._numbers.timed("identify"):
+                if self.sharing is not None:
+                    turn = await self.sharing.identify(*read, now)
+            turn = turn or self.switchboard.identify(*read, now)
+            return Taken(turn, time.perf_counter() - began)
         return None
 
     def afford(self, taken: Taken, now: float) -> Taken:
@@ -120,6 +141,9 @@ class Desk:
         edits = self.strips(turn.request) if stamps else []
         with self.guard("request"):
             begun = self._open(turn, edits, placed, now, stamps=stamps)
+            if self.sharing is not None and placed.target is not None:
+                with self.guard("sharing"):
+                    self.sharing.placed(turn)
             if begun.call is not None:
                 begun.call.spent = taken.spent + time.perf_counter() - began
             return begun
@@ -158,16 +182,14 @@ class Desk:
             return self._stamper.strips(request)
         return []
 
-    def _read(self, request: Request, encoding: str, now: float) -> Turn | None:
+    def _read(self, request: Request, encoding: str) -> tuple[Request, Call] | None:
+        """A request as it was said, unpacked, and the call that it makes."""
         try:
             with self._numbers.timed("parse"):
                 body = bodies.unpack(encoding, request.body) if encoding else request.body
                 request = msgspec.structs.replace(request, body=body)
                 call = self.switchboard.read(request)
-            if call is None:
-                return None
-            with self._numbers.timed("identify"):
-                return self.switchboard.identify(request, call, now)
+            return None if call is None else (request, call)
         except (bodies.BadEncoding, wirejson.NotJSON) as error:
             self.guard.note("unreadable_request", f"a call's body could not be read: {error}")
             return None

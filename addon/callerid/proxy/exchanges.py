@@ -18,6 +18,7 @@ from callerid.proxy.setup import Setup
 from callerid.proxy.tee import Tee
 from callerid.stamp.stamper import returned
 from callerid.traces.rows import State
+from callerid.turn import Request
 from callerid.wire import parse
 
 # What mitmproxy says when it was the client that went away (proxy/layers/http, both versions).
@@ -48,7 +49,7 @@ class Exchanges:
     def begin(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Identify a call and write its headers; the last step is the only one that touches it.
 
-        Where a budget has to be asked for elsewhere, mitmproxy lets others go on meanwhile.
+        Where others have to be asked, mitmproxy lets other flows go on meanwhile.
         """
         request, setup = flow.request, self._setup
         if setup is None or not parse.may_be_call(request.method, request.path):
@@ -60,6 +61,8 @@ class Exchanges:
             return None
         asked = flows.request_of(flow, setup.scopes)
         encoding = asked.header("content-encoding")
+        if setup.desk.sharing is not None:
+            return self._take_and_send(flow, asked, encoding, setup)
         taken = setup.desk.take(asked, encoding, time.time())
         if taken is None:
             flows.apply(setup.desk.strips(asked), request.headers)
@@ -68,6 +71,17 @@ class Exchanges:
             return self._afford_and_send(flow, taken, setup)
         self._send(flow, setup.desk.afford(taken, time.time()), setup)
         return None
+
+    async def _take_and_send(
+        self, flow: http.HTTPFlow, asked: Request, encoding: str, setup: Setup
+    ) -> None:
+        with self._guard("request"):
+            taken = await setup.desk.take_in_time(asked, encoding, time.time())
+            if taken is None:
+                flows.apply(setup.desk.strips(asked), flow.request.headers)
+                return
+            taken = await setup.desk.afford_in_time(taken, time.time())
+            self._send(flow, taken, setup)
 
     async def _afford_and_send(self, flow: http.HTTPFlow, taken: Taken, setup: Setup) -> None:
         with self._guard("request"):

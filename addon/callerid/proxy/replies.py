@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -64,6 +65,7 @@ class Replies:
     def __init__(
         self, switchboard: Switchboard, dispatcher: Dispatcher, recorder: Recorder | None,
         guard: Guard, numbers: Numbers, exporter: LiveExport | None = None,
+        told: Callable[[Turn], None] | None = None,
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._dispatcher = dispatcher
@@ -71,6 +73,7 @@ class Replies:
         self._guard = guard
         self._numbers = numbers
         self._exporter = exporter
+        self._told = told  # is told of each turn that was remembered
         self._under_way: Counter[str] = Counter()
 
     def has_open(self, session_id: str) -> bool:
@@ -197,6 +200,9 @@ class Replies:
         with self._guard("remember"):
             has_failed = state is not State.OK or bool(reply and reply.error)
             self._switchboard.answer(call.turn, reply, now, has_failed=has_failed)
+        if self._told is not None:
+            with self._guard("sharing"):
+                self._told(call.turn)
 
     def record(self, entry: Entry) -> None:
         """Hand a call to the writer as it stands."""

@@ -22,12 +22,14 @@ from callerid.proxy.admin import Admin
 from callerid.proxy.corrected import Corrected
 from callerid.proxy.desk import Desk
 from callerid.proxy.health import Health
+from callerid.proxy.joining import Joining, joining
 from callerid.scopes import Scopes
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration
 from callerid.stamp.stamper import Stamper
 from callerid.stamp.upstreams import Upstreams
 from callerid.traces.apart import ApartRecorder
+from callerid.traces.database import keep_digest_key
 from callerid.traces.discretion import discretion
 from callerid.traces.record import Recorder, ThreadRecorder
 from callerid.traces.restore import restore, restored_bindings
@@ -56,29 +58,52 @@ class Setup:
         self.settings = settings
         self._prices = Prices(configuration.prices)  # of those who look: asked in the loop
         self._recorder: Recorder | None = None
-        digest_key = os.urandom(32)
+        digest_key, kept = os.urandom(32), settings.session.persistence
         if settings.record.enabled:
-            digest_key = restore(database, switchboard, guard, time.time())
+            is_told = kept.enabled and not kept.is_shared
+            digest_key = restore(database, switchboard, guard, time.time(), sessions=is_told)
             _restore_bindings(database, dispatcher.routes, settings.routing.affinity_ttl_secs)
             self._recorder = _recorder(database, configuration, guard)
         self.scopes = Scopes(configuration.credentials, digest_key)
+        routes = dispatcher.routes
+        self._joining = joining(configuration, switchboard, routes, guard, digest_key)
         numbers = Numbers(guard.counts)
         self._exporter = _exporter(configuration, guard, numbers)
         self.desk = Desk(
             switchboard, _stamper(configuration), self._recorder, guard, new_id,
             Candidates(configuration.clients), numbers, dispatcher, self._exporter,
+            self._joining.sharing if self._joining is not None else None,
         )  # fmt: skip
+        if self._joining is not None:
+            self._join(self._joining, database, numbers)
         self.admin = Admin(settings, numbers, switchboard, self._recorder, dispatcher, guard)
         self._corrected = None
         if self._recorder is not None:
             self._corrected = Corrected(database, switchboard, self.desk.replies.has_open, guard)
+            if self._joining is not None:
+                self._corrected.on_taken_in = self._joining.sharing.tell_anew
         self.health = Health(dispatcher.routes, settings.routing.health, guard)
+
+    def _join(self, joining: Joining, database: Path, numbers: Numbers) -> None:
+        """Ask for the key by which all who share name customers, and go on with it."""
+
+        def use_key(key: bytes) -> None:
+            self.scopes.share(key)
+            if self._recorder is not None:
+                keep_digest_key(database, key)
+
+        joining.use_key = use_key
+        words = "Sessions of which other proxies do not know all yet"
+        numbers.watch("sessions_untold", words, lambda: len(joining.sharing.publisher))
+        joining.at_once()
 
     def start(self) -> str:
         """Begin what needs mitmproxy's loop; in words, where the pages are and the traces go."""
         pages = self.admin.start()
         if self._corrected is not None:
             self._corrected.start()
+        if self._joining is not None:
+            self._joining.start()
         self.health.start()
         where = self._recorder.path if self._recorder else "nothing: record.enabled is false"
         return f"traces in {where}; {pages}"
@@ -99,6 +124,8 @@ class Setup:
         """Write all that is queued, and stop."""
         if self._corrected is not None:
             self._corrected.stop()
+        if self._joining is not None:
+            self._joining.stop()
         self.health.stop()
         self.desk.dispatcher.close()
         self.admin.stop()

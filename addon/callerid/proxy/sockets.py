@@ -36,7 +36,7 @@ class Sockets:
     def message(self, flow: http.HTTPFlow, viewable_bytes: int) -> Awaitable[None] | None:
         """A frame passes, untouched; if it begins a call that is refused, it does not.
 
-        Where a budget has to be asked for elsewhere, the frames of this socket wait meanwhile.
+        Where others have to be asked, the frames of this socket wait meanwhile.
         """
         socket = self._open.get(flow.id)
         if socket is None or flow.websocket is None:
@@ -46,22 +46,25 @@ class Sockets:
         if self._kept[flow.id] > viewable_bytes:
             self._kept[flow.id] = _let_go(flow.websocket)
         if message.is_text and message.from_client:
-            taken = socket.begun_by(message.content, now)
-            if taken is not None and socket.desk.dispatcher.beside is not None:
-                return self._afford_and_send(flow, socket, message, taken)
-            if taken is not None:
-                self._send(flow, socket, message, socket.desk.afford(taken, now))
+            asked, desk = socket.begun_by(message.content), socket.desk
+            if asked is None:
+                return None
+            if desk.sharing is not None or desk.dispatcher.beside is not None:
+                return self._take_and_send(flow, socket, message, asked)
+            if (taken := desk.take(asked, "", now)) is not None:
+                self._send(flow, socket, message, desk.afford(taken, now))
         elif message.is_text and not message.injected:
             socket.received(message.content, now)
             _answer(flow, socket)
         return None
 
-    async def _afford_and_send(
-        self, flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, taken: Taken
+    async def _take_and_send(
+        self, flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, asked: Request
     ) -> None:
         with self._guard("websocket"):
-            taken = await socket.desk.afford_in_time(taken, time.time())
-            self._send(flow, socket, message, taken)
+            if (taken := await socket.desk.take_in_time(asked, "", time.time())) is not None:
+                taken = await socket.desk.afford_in_time(taken, time.time())
+                self._send(flow, socket, message, taken)
 
     @staticmethod
     def _send(flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, taken: Taken) -> None:

@@ -41,8 +41,8 @@ class Socket:
         # Replies come in the order of their calls; that to a refused call is a frame of ours.
         self._open: deque[_Reply | bytes] = deque()
 
-    def begun_by(self, frame: bytes, now: float) -> Taken | None:
-        """The call that a frame of the client begins, if it begins one."""
+    def begun_by(self, frame: bytes) -> Request | None:
+        """What a frame of the client asks, if it begins a call."""
         try:
             body = self._frames.begun_by(frame)
         except wirejson.NotJSON as error:
@@ -50,8 +50,7 @@ class Socket:
             return None
         if not body:
             return None
-        request = msgspec.structs.replace(self._handshake, method="WEBSOCKET", body=body)
-        return self.desk.take(request, "", now)
+        return msgspec.structs.replace(self._handshake, method="WEBSOCKET", body=body)
 
     def send(self, taken: Taken, now: float) -> bool:
         """Open a call; False where it is refused: then its frame must not go on."""

@@ -42,6 +42,7 @@ def load(path: str = "") -> Configuration:
     """Read the settings file at `path` ("" for the defaults) and the tables; raises BadSetting."""
     settings = read(Path(path), Settings) if path else Settings()
     beside = Path(path).parent
+    settings = _with_place(settings, beside, path)
     tables = settings.tables
     configuration = Configuration(
         settings,
@@ -80,6 +81,31 @@ def environments() -> EnvironmentTable:
 
 def _table(name: str, shipped: str, beside: Path) -> Path:
     return beside / Path(name).expanduser() if name else files.CONFIG / f"{shipped}.yaml"
+
+
+_PLACES = {
+    "file": "the path of a file",
+    "redis": "a URL as redis://HOST:PORT/DB",
+    "postgres": "a URL as postgresql://HOST/DATABASE",
+}
+
+
+def _with_place(settings: Settings, beside: Path, path: str) -> Settings:
+    """The settings with the whole path of a file that sessions are kept in."""
+    kept = settings.session.persistence
+    where, wanted = f"{path}: session.persistence.connection", _PLACES.get(kept.backend)
+    if wanted and not kept.connection:
+        raise BadSetting(f'{where} = "", but with backend {kept.backend} it is {wanted}')
+    if not wanted and kept.connection:
+        raise BadSetting(
+            f'{where} is set, but with backend sqlite it is "": sessions are read from traces.db'
+            " (callerid_db says which); backend file takes a file"
+        )
+    if kept.backend != "file":
+        return settings
+    replace = msgspec.structs.replace
+    kept = replace(kept, connection=str(beside / Path(kept.connection).expanduser()))
+    return replace(settings, session=replace(settings.session, persistence=kept))
 
 
 def _check_profiles(table: ProfileTable, where: str) -> None:

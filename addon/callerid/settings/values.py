@@ -30,6 +30,20 @@ Function = Annotated[
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
+class PersistenceSettings(Strict, frozen=True):
+    """Where sessions outlive the proxy, and which other proxies know them."""
+
+    enabled: Switch = True
+    backend: Literal["sqlite", "file", "redis", "postgres"] = "sqlite"
+    connection: Text = ""
+    deadline_seconds: Seconds = 0.005
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether sessions lie in a place that several proxies may share."""
+        return self.enabled and self.backend != "sqlite"
+
+
 class SessionSettings(Strict, frozen=True):
     """How sessions are recognised."""
 
@@ -42,6 +56,7 @@ class SessionSettings(Strict, frozen=True):
     reset_phrases: Phrases = ("start over", "new conversation", "clear chat")
     min_messages_for_new_session: Count = 3
     trust_ids_across_credentials: Switch = False
+    persistence: PersistenceSettings = PersistenceSettings()
 
 
 class StampSettings(Strict, frozen=True):

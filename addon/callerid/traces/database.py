@@ -87,6 +87,13 @@ def digest_key(database: Database) -> bytes:
     return bytes(row["value"])
 
 
+def keep_digest_key(path: Path, key: bytes) -> None:
+    """Let this database's credentials be digested with a key from now on; raises BadDatabase."""
+    with closing(open_database(path)) as database, database.conn:
+        words = "update facts set value = ? where name = 'credential_digest_key'"
+        database.conn.execute(words, [key])
+
+
 _CALLS = """
 select calls.*, sessions.client_scope, sessions.client_name, sessions.parent_session_id,
     sessions.relation, sessions.root_session_id, agents.name as agent_name

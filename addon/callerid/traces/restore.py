@@ -36,15 +36,18 @@ RESTORED_BYTES = 128 << 20  # of what was sent in them: both are two or three se
 Row = Mapping[str, object]
 
 
-def restore(path: Path, switchboard: Switchboard, guard: Guard, now: float) -> bytes:
+def restore(
+    path: Path, switchboard: Switchboard, guard: Guard, now: float, *, sessions: bool = True
+) -> bytes:
     """Remember the live sessions of a traces.db; returns the key of its credential digests.
 
-    Raises BadDatabase. A record that cannot be read is skipped and counted.
+    Without `sessions` none is remembered: they are known elsewhere. Raises BadDatabase. A record
+    that cannot be read is skipped and counted.
     """
     database = open_database(path)
     try:
         mark_interrupted(database, path)
-        if switchboard.settings.enabled:
+        if switchboard.settings.enabled and sessions:
             since = now - switchboard.settings.session_ttl_seconds
             rows = live_calls(database, since, RESTORED_CALLS, RESTORED_BYTES)
             _take_all(rows, _Past(database, switchboard), guard)

@@ -1,0 +1,1 @@
+"""What several proxies know together: an engine keeps it, and each takes what it lacks."""

@@ -1,0 +1,166 @@
+"""Identifies calls by what all proxies know: looks, decides, claims; and tells what came of it.
+
+Memory is what identification reads, as ever. Before it does, what the engine knows by the names in
+a call is taken into it, and afterwards the session's next version is claimed: if somebody else has
+claimed it meanwhile, what was decided is undone and decided again. What cannot be asked in time is
+decided by memory alone, told later, and joined with what others have told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from callerid.dispatch.routes import Routes
+from callerid.guard import Guard
+from callerid.identity import history as histories
+from callerid.identity.history import History
+from callerid.identity.identify import identify
+from callerid.identity.match import Match
+from callerid.identity.question import Question, scope_of
+from callerid.identity.switchboard import Switchboard, Turn
+from callerid.sharing import names
+from callerid.sharing.agents import AGENTS, SharedAgents
+from callerid.sharing.asking import Asking, Late
+from callerid.sharing.engine import Away, Engine, Found
+from callerid.sharing.hearing import Hearing
+from callerid.sharing.held import Holding
+from callerid.sharing.names import Asked
+from callerid.sharing.publishing import Publisher, is_shared
+from callerid.sharing.telling import Telling
+from callerid.turn import Call, Request
+
+TRIES = 16  # to decide and claim; who has to wait for others tries again
+OWNED_SECONDS = 7 * 86400.0  # for so long a declared id belongs to who declared it first
+BEYOND = 1000  # sessions that memory has forgotten, before they are let go here too
+BUSY = "a session was claimed by others again and again; this proxy goes by what it knows itself"
+
+
+class Sharing:
+    """What one proxy shares with others by an engine.
+
+    `clock` is seconds since the epoch, `name` this proxy's, which no other has. `deadline` is how
+    long an answer is waited for (seconds); without `keeps_words` no word that was said is told.
+    """
+
+    def __init__(
+        self, engine: Engine, board: Switchboard, routes: Routes, guard: Guard,
+        clock: Callable[[], float], name: str, *, deadline: float, keeps_words: bool,
+    ) -> None:  # fmt: skip
+        memory = board.memory
+        self.engine = engine
+        self.has_joined = False  # until the key of all proxies is known, customers differ
+        self._asking = Asking(engine, deadline, guard)
+        self._board = board
+        self._guard = guard
+        self._routes = routes
+        self._holding = Holding(memory.max_sessions + BEYOND)
+        self._hearing = Hearing(memory, self._holding, routes)
+        self._agents = SharedAgents(board.agents, keeps_words=keeps_words)
+        telling = Telling(memory, self._holding, routes, name, keeps_words=keeps_words)
+        self.publisher = Publisher(
+            self._asking, telling, self._hearing, self._holding, self._agents, memory, clock
+        )
+
+    async def identify(self, request: Request, call: Call, now: float) -> Turn:
+        """The turn that a call begins, by what all know; by what this proxy knows, if need be."""
+        if self._board.settings.enabled and self.has_joined and self._asking.is_there:
+            try:
+                return await self._together(request, call, now)
+            except (Late, Away, msgspec.MsgspecError):
+                pass  # it was counted
+        turn = self._board.identify(request, call, now)
+        self.told(turn)
+        return turn
+
+    def told(self, turn: Turn) -> None:
+        """Tell the engine, when the loop comes to it, what has become of a turn's session."""
+        session, point = turn.session, turn.point
+        if (
+            session is None
+            or not self.has_joined
+            or self._board.memory.get(session.id) is not session
+        ):
+            return
+        self.publisher.changed(session, [point])
+        before = point.before if point is not None else None
+        if before is not None and before.session is not session and not turn.is_known:
+            self.publisher.changed(before.session, [before])
+
+    def placed(self, turn: Turn) -> None:
+        """Tell the engine where a turn's session is sent, if that is news."""
+        held = self._holding.known(turn.session)
+        if held is None or not self.has_joined:
+            return
+        now, before = self._routes.bound(held.session.id), held.bound
+        if (now and (now[0], now[2])) != (before and (before[0], before[2])):
+            self.told(turn)
+
+    def tell_anew(self, ids: Iterable[str]) -> None:
+        """Tell the engine of sessions that were read anew, as after a person's correction."""
+        if self.has_joined:
+            self.publisher.tell_anew(ids)
+
+    def close(self) -> None:
+        """Tell no more."""
+        self.publisher.close()
+        self._asking.engine.close()
+
+    async def _together(self, request: Request, call: Call, now: float) -> Turn:
+        board, client = self._board, request.client
+        whole = histories.trace(histories.beginning(client.scope), call.messages)
+        said = board.declarations.read(request, call)
+        for _ in range(TRIES):
+            asked = names.exact(
+                call, client, said, lambda id: scope_of(id, client, board.settings), whole,
+                board.memory,
+            )  # fmt: skip
+            await self._learn(asked)
+            question, match = self._ask(request, call, now, whole)
+            if not names.is_settled(question, match):
+                await self._learn(names.alike(question))
+                question, match = self._ask(request, call, now, whole)
+            sessions = [match.session] if match.session else []
+            sessions += [match.before.session] if match.before else []
+            if await self.publisher.is_busy(sessions):
+                continue
+            if match.new_id and is_shared(match.new_id):
+                await self._own(match.new_id, client.scope)
+            turn = board.decided(request, question, match)
+            if await self.publisher.claim(turn):
+                return turn
+        self._guard.note("sharing_busy", BUSY)
+        raise Late
+
+    def _ask(
+        self, request: Request, call: Call, now: float, whole: History
+    ) -> tuple[Question, Match]:
+        question = self._board.question(request, call, now, whole)
+        return question, identify(question)
+
+    async def _learn(self, asked: Asked) -> None:
+        """Take in what the engine knows by some names; raises Late and Away."""
+        helds = filter(None, map(self._holding.known, asked.sessions))
+        known = {held.session.id: held.version for held in helds if held.version}
+        ids = [id for id in asked.ids if is_shared(id)]
+        known[AGENTS] = self._agents.version
+        lacking = self._heard(await self._asking.look(asked.names, [*ids, AGENTS], known))
+        if lacking:
+            self._heard(await self._asking.look([], [id for id in lacking if is_shared(id)], {}))
+
+    def _heard(self, found: Iterable[Found]) -> set[str]:
+        sessions = []
+        for one in found:
+            if one.id == AGENTS:
+                self._agents.take_in(one)
+            else:
+                sessions.append(one)
+        return self._hearing.take_in(sessions)
+
+    async def _own(self, id: str, scope: str) -> None:
+        """Let an id be of the customer who had it first, wherever that was."""
+        known = self._board.memory.get(id)
+        scope = known.scope if known is not None else scope
+        claimed = self._asking.engine.claim(f"owner/{id}", scope.encode(), OWNED_SECONDS)
+        self._board.owned(id, (await self._asking.within(claimed)).decode())

@@ -1,4 +1,4 @@
-"""Several proxies that share sessions by an engine, as one: each call is taken by another of them."""
+"""Several proxies that share sessions by an engine, as one: another takes each call."""
 
 from __future__ import annotations
 

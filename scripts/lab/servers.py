@@ -1,4 +1,4 @@
-"""Real servers for what proxies share: Redis and PostgreSQL, each on a free port, and gone after."""
+"""Real servers for what proxies share: Redis and PostgreSQL, on free ports, and gone after."""
 
 from __future__ import annotations
 

@@ -122,13 +122,17 @@ class RedisEngine:
         self._prefix = prefix.encode()
         self._connection: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._tried = float("-inf")
+        self._is_closed = False
 
     async def open(self) -> None:
         """Connect, and give the server our scripts; raises Away."""
         made = await connect(self._place)
         for script in _SCRIPTS:
             await made.ask([b"SCRIPT", b"LOAD", script])
+        if self._is_closed or (self._connection is not None and self._connection.is_open):
+            made.close()  # somebody was quicker
+            return
+        made.on_lost = self._open_again
         self._connection = made
 
     def look(
@@ -161,6 +165,7 @@ class RedisEngine:
 
     def close(self) -> None:
         """End the connection."""
+        self._is_closed = True
         if self._opening is not None:
             self._opening.cancel()
         if self._connection is not None:
@@ -185,16 +190,17 @@ class RedisEngine:
             self._connection.close()
 
     def _open_again(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._opening is None and loop.time() - self._tried >= REST_SECONDS:
-            self._tried = loop.time()
-            self._opening = loop.create_task(self._try_to_open())
+        """Connect again, now or as soon as that can be done."""
+        if self._opening is None and not self._is_closed:
+            self._opening = asyncio.get_running_loop().create_task(self._keep_opening())
 
-    async def _try_to_open(self) -> None:
+    async def _keep_opening(self) -> None:
         try:
-            await self.open()
-        except Away:
-            pass  # it is tried again when it is asked again
+            while self._connection is None or not self._connection.is_open:
+                try:
+                    await self.open()
+                except Away:
+                    await asyncio.sleep(REST_SECONDS)
         finally:
             self._opening = None
 

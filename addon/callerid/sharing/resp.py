@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
     """One connection; replies come in the order of the commands."""
 
     def __init__(self) -> None:
+        self.on_lost: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[_Waiting] = deque()
         self._came = bytearray()
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
             future = self._waiting.popleft().future
             if not future.done():
                 future.set_exception(Away("the connection was lost"))
+        self.on_lost()
 
     def ask(
         self, words: Sequence[bytes], convert: Callable[[Any], Any] = lambda value: value

@@ -109,6 +109,7 @@ class Several:
     ) -> None:
         """The reply to a call, heard by the proxy that took it."""
         at, _ = self._taken_by[id(turn)]
+        turn = self.sharing[at].as_known(turn)
         self.boards[at].answer(turn, reply, now, has_failed=has_failed)
 
         async def tell() -> None:

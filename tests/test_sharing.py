@@ -351,6 +351,27 @@ def test_while_redis_hangs_each_goes_by_what_it_knows_and_tells_it_afterwards(
     assert sum(len(one.publisher) for one in together.sharing) == 0
 
 
+def test_a_call_that_was_known_too_late_goes_on_with_its_session_all_the_same(
+    apart: tuple[Several, RedisServer],
+) -> None:
+    together, redis = apart
+    first = talk(together, 0, HELLO)
+    redis.hang()
+    now = time.time()
+    late = together.run(together.taking(asks(HELLO, SAID, {"user": "And the Po?"}), now, 1))
+    redis.go_on()
+    together.run(is_back(together.engines[1]))
+    assert late is not None
+    together.answer(late, reply("Near Venice, I think."), now)
+    then = (HELLO, SAID, {"user": "And the Po?"}, {"assistant": "Near Venice, I think."})
+    after = [talk(together, at, *then, {"user": f"Sure? {at}"}) for at in (0, 1)]
+
+    assert session(late) != session(first)  # its client was told so before anybody knew better
+    assert session(after[0]) == session(first)
+    assert after[1].identity is not None
+    assert after[1].identity.parent_session_id == session(first)
+
+
 def test_a_session_that_two_went_on_with_meanwhile_is_joined(
     apart: tuple[Several, RedisServer],
 ) -> None:

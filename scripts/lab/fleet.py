@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -154,13 +155,25 @@ def rounds(held: list[Talk], count: int, seed: str) -> Iterator[list[Talk]]:
         yield chance.sample(held, len(held))
 
 
-def hold(held: list[Talk], count: int, url: str, seed: str = "") -> list[httpx.Response]:
-    """So many turns of each conversation at one place, four of them at a time."""
+class Door:
+    """Where calls go in: at one proxy, or at several in turn."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self.urls = urls
+        self._turns = itertools.cycle(urls)
+
+    def next(self) -> str:
+        """The URL for the next call."""
+        return next(self._turns)
+
+
+def hold(held: list[Talk], count: int, door: Door, seed: str = "") -> list[httpx.Response]:
+    """So many turns of each conversation at one door, four of them at a time."""
     with ThreadPoolExecutor(4) as pool:
         return [
             reply
             for order in rounds(held, count, seed)
-            for reply in pool.map(lambda talk: talk.say(url), order)
+            for reply in pool.map(lambda talk: talk.say(door.next()), order)
         ]
 
 

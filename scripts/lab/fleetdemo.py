@@ -18,20 +18,28 @@ import httpx
 from rich.console import Console
 
 from callerid.traces import database as traces
-from lab.fleet import CACHE_TOKENS, Talk, Worker, hold, places, rounds, talks, workers
+from lab.fleet import CACHE_TOKENS, Door, Talk, Worker, hold, places, rounds, talks, workers
 from lab.fleetreport import Report, Share, share
 from lab.prefixcache import BLOCK
 from lab.proxy import Proxy
+from lab.servers import Missing, RedisServer
 
 ADDON = Path(__file__).parents[2] / "addon" / "main.py"
 TALKS = 12
 TURNS = 6
 CALLS_A_MINUTE = 12
 SETTINGS = """
-routing: {{upstreams: [{upstreams}], mode: {mode}, inherit: true}}
-rate_limiting: {{per_session: {{requests_per_minute: {calls}}}}}
+routing: {{upstreams: [{upstreams}], mode: {mode}, inherit: true, health: {{every_seconds: 0.5}}}}
+rate_limiting: {{per_session: {{requests_per_minute: {calls}}}, storage: "{storage}",
+  deadline_seconds: 0.5}}
 admin: {{enabled: false}}
 """
+# How long a proxy waits for Redis here: a demo's machine has much else to do.
+SHARED = """
+session: {{persistence: {{backend: redis, connection: "{redis}", deadline_seconds: 0.5}}}}
+"""
+DEADLINE_SECONDS = 10.0
+TOLD_SECONDS = 0.2  # more than enough for other proxies to be told of a reply
 ERRAND = "Find the tide table of Saint-Malo for the spring of 2026 and read out its highest line."
 
 
@@ -52,31 +60,45 @@ def without(fleet: list[Worker]) -> Share:
 
 
 class Stage:
-    """The fleet behind a proxy, and the traces that it leaves."""
+    """The fleet behind so many proxies, and the traces that they leave.
 
-    def __init__(self, fleet: list[Worker], folder: Path, report: Report) -> None:
+    Several share through Redis, at the URL `redis`.
+    """
+
+    def __init__(
+        self, fleet: list[Worker], folder: Path, report: Report, count: int = 1, redis: str = ""
+    ) -> None:
         self.fleet = fleet
         self.report = report
+        self.count = count
+        self._redis = redis
         self._folder = folder
         self.metered: Counter[str] = Counter()  # what /metrics said of the proxies that have ended
 
-    def traces(self, mode: str) -> Path:
-        return self._folder / f"{mode}.db"
+    def traces(self, mode: str) -> list[Path]:
+        return [self._folder / f"{mode}{number}.db" for number in range(self.count)]
 
     @contextmanager
-    def proxy(self, mode: str, fleet: list[Worker]) -> Iterator[str]:
-        """A proxy before some workers; its URL. At its end its numbers are taken."""
+    def proxies(self, mode: str, fleet: list[Worker]) -> Iterator[Door]:
+        """All proxies before some workers; the door to them. At its end their numbers are taken."""
         settings = self._folder / "settings.yaml"
         upstreams = ", ".join(worker.url for worker in fleet)
-        text = SETTINGS.format(upstreams=upstreams, mode=mode, calls=CALLS_A_MINUTE)
-        settings.write_text(text)
-        options = {"callerid_config": str(settings), "callerid_db": str(self.traces(mode))}
-        # Reverse mode's own upstream is the worker that will be killed.
-        with Proxy(ADDON, mode=f"reverse:{fleet[0].url}", options=options) as proxy:
-            yield proxy.url
-            figures = metrics(proxy.url)
-            self.metered.update(figures["calls"]["by_state"])
-            proxy.stop()
+        storage = self._redis or "memory://"
+        text = SETTINGS.format(
+            upstreams=upstreams, mode=mode, calls=CALLS_A_MINUTE, storage=storage
+        )
+        settings.write_text(text + (SHARED.format(redis=self._redis) if self._redis else ""))
+        with ExitStack() as stack:
+            proxies = []
+            for traces in self.traces(mode):
+                options = {"callerid_config": str(settings), "callerid_db": str(traces)}
+                # Reverse mode's own upstream is the worker that will be killed.
+                proxy = Proxy(ADDON, mode=f"reverse:{fleet[0].url}", options=options)
+                proxies.append(stack.enter_context(proxy))
+            yield Door([proxy.url for proxy in proxies])
+            for proxy in proxies:
+                self.metered.update(metrics(proxy.url)["calls"]["by_state"])
+                proxy.stop()
 
 
 def metrics(url: str) -> Any:
@@ -84,14 +106,23 @@ def metrics(url: str) -> Any:
     return httpx.get(f"{url}/metrics", trust_env=False).json()
 
 
-def live(url: str) -> dict[str, int]:
-    """How many live sessions each upstream has."""
-    return {at: each["sessions"] for at, each in metrics(url)["upstreams"].items()}
+def live(door: Door) -> dict[str, int]:
+    """How many live sessions each upstream has, as the first proxy knows."""
+    found = metrics(door.urls[0])["upstreams"]
+    return {at: each["sessions"] for at, each in found.items()}
 
 
-def load(stage: Stage, held: list[Talk], url: str) -> Share:
+def wait_until_known(door: Door, gone: Worker) -> None:
+    """Wait until every proxy knows that a worker is gone; each looks by itself."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    for url in door.urls:
+        while metrics(url)["upstreams"][gone.url]["well"] and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def load(stage: Stage, held: list[Talk], door: Door) -> Share:
     """The same load through callerid."""
-    replies = hold(held, TURNS, url, "load")
+    replies = hold(held, TURNS, door, "load")
     found = share("through callerid", stage.fleet, replies)
     at = list(places(stage.fleet).values())
     stage.report.check(
@@ -101,54 +132,71 @@ def load(stage: Stage, held: list[Talk], url: str) -> Share:
         and found.stayed == TALKS,
     )
     spread = Counter(names[0] for names in at)
-    stage.report.check("each worker has four of them", set(spread.values()) == {TALKS // 3})
+    if stage.count == 1:
+        stage.report.check("each worker has four of them", set(spread.values()) == {TALKS // 3})
+    else:
+        counts = " / ".join(str(spread[worker.name]) for worker in stage.fleet)
+        stage.report.check(
+            "each worker has some of them: each proxy counts those that it knows",
+            len(spread) == len(stage.fleet), counts,
+        )  # fmt: skip
     return found
 
 
-def restarted(stage: Stage, held: list[Talk], url: str) -> None:
-    """The proxy was restarted."""
-    replies = hold(held, 1, url, "restart")
+def restarted(stage: Stage, held: list[Talk], door: Door) -> None:
+    """The proxies were restarted."""
+    replies = hold(held, 1, door, "restart")
+    who = "the proxy" if stage.count == 1 else "all proxies"
     stage.report.check(
-        "after a restart of the proxy all are known, and at their worker",
+        f"after a restart of {who} all are known, and at their worker",
         all(reply.status_code == 200 for reply in replies)
         and all(len(talk.sessions) == 1 for talk in held)
         and all(len(set(at)) == 1 for at in places(stage.fleet).values()),
     )
 
 
-def helper(stage: Stage, url: str) -> None:
+def helper(stage: Stage, door: Door) -> None:
     """A conversation sends a helper, which may begin where its parent is."""
     asks = f"parent-1 SEND A HELPER: {ERRAND}"
     with talks(["parent", "other", "child"]) as (parent, other, child):
-        parent.say(url, asks)
-        other.say(url)
-        counts = live(url)
+        parent.say(door.next(), asks)
+        other.say(door.next())
+        counts = live(door)
         child.messages = [{"role": "system", "content": "You read tide tables."}]
-        child.say(url, ERRAND)
+        child.say(door.next(), ERRAND)
         said = child.heard[-1].headers.get("x-callerid-parent-session-id")
     at = [worker.url for worker in stage.fleet if worker.heard(asks)]
-    stage.report.check(
-        "inherit: true: a helper is at its parent's worker, though others have fewer sessions",
-        {said} == parent.sessions
-        and at == [worker.url for worker in stage.fleet if worker.heard(ERRAND)]
-        and counts[at[0]] > min(counts.values()),
-    )
+    is_there = {said} == parent.sessions and at == [
+        worker.url for worker in stage.fleet if worker.heard(ERRAND)
+    ]
+    if stage.count == 1:
+        stage.report.check(
+            "inherit: true: a helper is at its parent's worker, though others have fewer sessions",
+            is_there and counts[at[0]] > min(counts.values()),
+        )
+    else:
+        stage.report.check(
+            "inherit: true: a helper that comes to another proxy is at its parent's worker",
+            is_there,
+        )
 
 
-def killed(stage: Stage, held: list[Talk], url: str) -> None:
+def killed(stage: Stage, held: list[Talk], door: Door) -> None:
     """A worker is killed, and its conversations go on elsewhere."""
     before = {name: set(at) for name, at in places(stage.fleet).items()}
     gone = stage.fleet[0]
     turns = len(held[0].heard)
     gone.kill()
-    replies = hold(held, 1, url, "killed") + hold(held, 1, url, "and after")
+    if stage.count > 1:
+        wait_until_known(door, gone)
+    replies = hold(held, 1, door, "killed") + hold(held, 1, door, "and after")
     after = places(stage.fleet, turns)
     lost = [name for name, at in before.items() if gone.name in at and name in after]
     check = stage.report.check
     again = sum(talk.repeated for talk in held)
     check(
-        "w1 is killed: its four conversations go on at once, elsewhere",
-        len(lost) == 4 and all(reply.status_code == 200 for reply in replies),
+        f"w1 is killed: its {_words(len(lost))} conversations go on at once, elsewhere",
+        bool(lost) and all(reply.status_code == 200 for reply in replies),
         f"calls asked twice: {again}",
     )
     check("they stay there", all(len(set(after[name])) == 1 for name in lost))
@@ -158,24 +206,29 @@ def killed(stage: Stage, held: list[Talk], url: str) -> None:
     )
 
 
-def closed(stage: Stage, held: list[Talk], url: str) -> None:
+def _words(number: int) -> str:
+    return {3: "three", 4: "four", 5: "five"}.get(number, str(number))
+
+
+def closed(stage: Stage, held: list[Talk], door: Door) -> None:
     """Two conversations say that this is their last call."""
-    before = sum(live(url).values())
+    before = sum(live(door).values())
     finals = ("x-callerid-session-final", "x-dynamo-session-final")
     for talk, header in zip(held, finals, strict=False):
-        talk.say(url, "talk Thank you, that is all.", {header: "true"})
-    after = sum(live(url).values())
+        talk.say(door.next(), "talk Thank you, that is all.", {header: "true"})
+    after = sum(live(door).values())
     stage.report.check(
         "a last call is answered and closes its session",
-        after == before - 2 and all(talk.heard[-1].status_code == 200 for talk in held[:2]),
+        (after == before - 2 or stage.count > 1)
+        and all(talk.heard[-1].status_code == 200 for talk in held[:2]),
     )
 
 
-def blocked(stage: Stage, url: str) -> None:
+def blocked(stage: Stage, door: Door) -> None:
     """One session makes more calls a minute than its budget has."""
     with talks(["busy"]) as (talk,):
         for _ in range(CALLS_A_MINUTE + 1):
-            talk.say(url)
+            talk.say(door.next())
     last = talk.heard[-1]
     arrived = sum("busy-1" in asked.body.decode() for w in stage.fleet for asked in w.asked)
     stage.report.check(
@@ -191,23 +244,28 @@ def hard(stage: Stage) -> None:
     """The same in `mode: hard`: who has lost his place, or closed it, is told so."""
     fleet = stage.fleet[1:]
     check = stage.report.check
-    with stage.proxy("hard", fleet) as url, talks(["one", "two", "three", "new"]) as held:
+    with stage.proxies("hard", fleet) as door, talks(["one", "two", "three", "new"]) as held:
         one, two, three, new = held
         for talk in (one, two, three):  # they go to w2, w3, w2
-            talk.say(url)
-        three.say(url, "three-2 Thank you, that is all.", {"x-dynamo-session-final": "true"})
-        after = three.say(url, "three-3 One more thing.")
+            talk.say(door.urls[0])
+        last = {"x-dynamo-session-final": "true"}
+        three.say(door.next(), "three-2 Thank you, that is all.", last)
+        if stage.count > 1:
+            time.sleep(TOLD_SECONDS)
+        after = three.say(door.next(), "three-3 One more thing.")
         check(
             "hard: a call after the last one is answered 410",
             after.status_code == 410 and "declared final" in after.text,
         )
         fleet[0].kill()
-        lost = one.say(url)
+        if stage.count > 1:
+            wait_until_known(door, fleet[0])
+        lost = one.say(door.next())
         check(
             "hard: w2 is killed, and its session is told to begin anew: 410",
             lost.status_code == 410 and "begin a new session" in lost.text,
         )
-        stay, begun = two.say(url), new.say(url)
+        stay, begun = two.say(door.next()), new.say(door.next())
         check(
             "hard: the session of w3 goes on, and a new one is served there",
             (stay.status_code, begun.status_code) == (200, 200),
@@ -217,17 +275,17 @@ def hard(stage: Stage) -> None:
 def agree(stage: Stage, found: Share) -> None:
     """What /metrics counted, what the workers said, and what is on record."""
     counted: Counter[str] = Counter()
-    cached = 0
-    for mode in ("soft", "hard"):
-        database = traces.open_database(stage.traces(mode))
+    begun: list[dict[str, Any]] = []
+    query = "select started_at, cache_read_input_tokens from calls"
+    for path in (*stage.traces("soft"), *stage.traces("hard")):
+        database = traces.open_database(path)
         for row in database.query("select state, count(*) as n from calls group by state"):
             counted[row["state"]] += row["n"]
-        if mode == "soft":
-            first = f"select * from calls order by started_at limit {TALKS * TURNS}"
-            query = f"select sum(cache_read_input_tokens) as cached from ({first})"
-            (row,) = database.query(query)
-            cached = row["cached"]
+        if path in stage.traces("soft"):
+            begun += list(database.query(f"{query} order by started_at limit {TALKS * TURNS}"))
         database.conn.close()
+    first = sorted(begun, key=lambda row: row["started_at"])[: TALKS * TURNS]
+    cached = sum(row["cache_read_input_tokens"] or 0 for row in first)
     said = ", ".join(f"{n} {state}" for state, n in sorted(counted.items()))
     stage.report.check(
         "/metrics agrees with select count(*) in traces.db", stage.metered == counted, said
@@ -237,23 +295,23 @@ def agree(stage: Stage, found: Share) -> None:
     )
 
 
-def play(folder: Path, console: Console) -> int:
+def play(folder: Path, console: Console, count: int, redis: str) -> int:
     """All of it; how much was wrong."""
     report = Report(console)
     names = [f"talk{number}" for number in range(TALKS)]
     with ExitStack() as stack:
         fleet = stack.enter_context(workers(3))
         plain = without(fleet)
-        stage = Stage(fleet, folder, report)
+        stage = Stage(fleet, folder, report, count, redis)
         held = stack.enter_context(talks(names))
-        with stage.proxy("soft", fleet) as url:
-            through = load(stage, held, url)
-        with stage.proxy("soft", fleet) as url:
-            restarted(stage, held, url)
-            helper(stage, url)
-            killed(stage, held, url)
-            closed(stage, held, url)
-            blocked(stage, url)
+        with stage.proxies("soft", fleet) as door:
+            through = load(stage, held, door)
+        with stage.proxies("soft", fleet) as door:
+            restarted(stage, held, door)
+            helper(stage, door)
+            killed(stage, held, door)
+            closed(stage, held, door)
+            blocked(stage, door)
         hard(stage)
         agree(stage, through)
     report.check(
@@ -266,16 +324,28 @@ def play(folder: Path, console: Console) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo --fleet", description=__doc__)
-    parser.parse_args()
+    parser.add_argument("--redis", action="store_true", help="several proxies that share by Redis")
+    parser.add_argument("--proxies", type=int, default=3, help="how many, with --redis")
+    asked = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     began = time.monotonic()
+    count = asked.proxies if asked.redis else 1
+    what = (
+        "one real mitmdump" if count == 1 else f"{count} real mitmdumps in turn, and a redis-server"
+    )
     console.print(
         f"Three workers, each with a prefix cache of {CACHE_TOKENS:,} tokens in blocks of {BLOCK}; "
-        f"{TALKS} conversations without\nids, {TURNS} turns each, interleaved; one real mitmdump:",
+        f"{TALKS} conversations without\nids, {TURNS} turns each, interleaved; {what}:",
         soft_wrap=True,
     )
-    with tempfile.TemporaryDirectory(prefix="callerid-fleet-") as folder:
-        wrong = play(Path(folder), console)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="callerid-fleet-"))
+        try:
+            redis = stack.enter_context(RedisServer()).url if asked.redis else ""
+        except Missing as missing:
+            print(f"scripts/demo --fleet --redis: {missing}", file=sys.stderr)
+            return 1
+        wrong = play(Path(folder), console, count, redis)
     took = time.monotonic() - began
     console.print(f"{wrong} wrong" if wrong else f"All right ({took:.1f} s).")
     return 1 if wrong else 0

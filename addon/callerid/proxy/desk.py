@@ -76,8 +76,7 @@ class Desk:
         self._candidates = candidates
         self._numbers = numbers
         self.dispatcher = dispatcher
-        told = sharing.told if sharing is not None else None
-        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers, exporter, told)
+        self.replies = Replies(switchboard, dispatcher, recorder, guard, numbers, exporter, sharing)
 
     def take(self, request: Request, encoding: str, now: float) -> Taken | None:
         """Read and identify a request that may be a call, its body packed as `encoding` says."""

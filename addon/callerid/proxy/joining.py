@@ -54,6 +54,8 @@ class Joining:
         """Connect, in the loop that runs."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._connect())
+            if self.sharing.has_joined:  # it was there a moment ago
+                self.sharing.opening = self._task
 
     def stop(self) -> None:
         """Leave."""
@@ -100,7 +102,7 @@ def joining(
     try:
         sharing = Sharing(
             engine(kept), board, routes, guard, time.time, secrets.token_hex(8),
-            deadline=kept.deadline_seconds,
+            deadline=kept.deadline,
             keeps_words=configuration.settings.record.content == "full",
         )  # fmt: skip
     except ValueError as error:  # it does not quote the address, which may hold a password

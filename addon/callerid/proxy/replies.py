@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from callerid.exports.live import LiveExport
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.numbers import Numbers
+from callerid.sharing.sharing import Sharing
 from callerid.stamp.stamper import Edit, returned
 from callerid.traces.record import Recorder
 from callerid.traces.rows import Entry, State
@@ -65,7 +65,7 @@ class Replies:
     def __init__(
         self, switchboard: Switchboard, dispatcher: Dispatcher, recorder: Recorder | None,
         guard: Guard, numbers: Numbers, exporter: LiveExport | None = None,
-        told: Callable[[Turn], None] | None = None,
+        sharing: Sharing | None = None,
     ) -> None:  # fmt: skip
         self._switchboard = switchboard
         self._dispatcher = dispatcher
@@ -73,7 +73,7 @@ class Replies:
         self._guard = guard
         self._numbers = numbers
         self._exporter = exporter
-        self._told = told  # is told of each turn that was remembered
+        self._sharing = sharing
         self._under_way: Counter[str] = Counter()
 
     def has_open(self, session_id: str) -> bool:
@@ -197,12 +197,13 @@ class Replies:
 
     def _remember(self, call: OpenCall, reply: Reply | None, state: State, now: float) -> None:
         call.is_remembered = True
+        turn = call.turn if self._sharing is None else self._sharing.as_known(call.turn)
         with self._guard("remember"):
             has_failed = state is not State.OK or bool(reply and reply.error)
-            self._switchboard.answer(call.turn, reply, now, has_failed=has_failed)
-        if self._told is not None:
+            self._switchboard.answer(turn, reply, now, has_failed=has_failed)
+        if self._sharing is not None:
             with self._guard("sharing"):
-                self._told(call.turn)
+                self._sharing.told(turn)
 
     def record(self, entry: Entry) -> None:
         """Hand a call to the writer as it stands."""

@@ -36,7 +36,12 @@ class PersistenceSettings(Strict, frozen=True):
     enabled: Switch = True
     backend: Literal["sqlite", "file", "redis", "postgres"] = "sqlite"
     connection: Text = ""
-    deadline_seconds: Seconds = 0.005
+    deadline_seconds: Seconds | None = None
+
+    @property
+    def deadline(self) -> float:
+        """How long an answer is waited for (seconds)."""
+        return self.deadline_seconds or (0.005 if self.backend == "redis" else 0.05)
 
     @property
     def is_shared(self) -> bool:

@@ -8,6 +8,7 @@ decided by memory alone, told later, and joined with what others have told.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -19,6 +20,7 @@ from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
 from callerid.identity.question import Question, scope_of
+from callerid.identity.session import State
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.sharing import names
 from callerid.sharing.agents import AGENTS, SharedAgents
@@ -33,6 +35,7 @@ from callerid.turn import Call, Request
 
 TRIES = 16  # to decide and claim; who has to wait for others tries again
 OWNED_SECONDS = 7 * 86400.0  # for so long a declared id belongs to who declared it first
+OPENING_SECONDS = 1.0  # that calls wait for a proxy that has just begun, to be connected
 BEYOND = 1000  # sessions that memory has forgotten, before they are let go here too
 BUSY = "a session was claimed by others again and again; this proxy goes by what it knows itself"
 
@@ -51,10 +54,13 @@ class Sharing:
         memory = board.memory
         self.engine = engine
         self.has_joined = False  # until the key of all proxies is known, customers differ
+        self.opening: asyncio.Task[None] | None = None  # while a proxy that begins connects
         self._asking = Asking(engine, deadline, guard)
         self._board = board
         self._guard = guard
         self._routes = routes
+        self._thinking: set[asyncio.Task[None]] = set()
+        self._instead: dict[str, Turn] = {}  # of sessions begun alone whose call is another's
         self._holding = Holding(memory.max_sessions + BEYOND)
         self._hearing = Hearing(memory, self._holding, routes)
         self._agents = SharedAgents(board.agents, keeps_words=keeps_words)
@@ -65,13 +71,22 @@ class Sharing:
 
     async def identify(self, request: Request, call: Call, now: float) -> Turn:
         """The turn that a call begins, by what all know; by what this proxy knows, if need be."""
-        if self._board.settings.enabled and self.has_joined and self._asking.is_there:
+        if not self._board.settings.enabled or not self.has_joined:
+            return self._board.identify(request, call, now)
+        if self.opening is not None and not self.opening.done():
+            await asyncio.wait({self.opening}, timeout=OPENING_SECONDS)
+        if self._asking.is_there:
             try:
                 return await self._together(request, call, now)
             except (Late, Away, msgspec.MsgspecError):
                 pass  # it was counted
         turn = self._board.identify(request, call, now)
-        self.told(turn)
+        if turn.point is None or turn.is_known or turn.point.before is not None:
+            self.told(turn)
+        else:
+            thinking = asyncio.create_task(self._think_again(turn, now))
+            self._thinking.add(thinking)
+            thinking.add_done_callback(self._thinking.discard)
         return turn
 
     def told(self, turn: Turn) -> None:
@@ -87,6 +102,10 @@ class Sharing:
         before = point.before if point is not None else None
         if before is not None and before.session is not session and not turn.is_known:
             self.publisher.changed(before.session, [before])
+
+    def as_known(self, turn: Turn) -> Turn:
+        """A turn that is about to be answered, as it was identified in the end."""
+        return self._instead.pop(turn.session.id, turn) if turn.session is not None else turn
 
     def placed(self, turn: Turn) -> None:
         """Tell the engine where a turn's session is sent, if that is news."""
@@ -104,19 +123,53 @@ class Sharing:
 
     def close(self) -> None:
         """Tell no more."""
+        for thinking in self._thinking:
+            thinking.cancel()
         self.publisher.close()
         self._asking.engine.close()
+
+    async def _think_again(self, turn: Turn, now: float) -> None:
+        """Where a session was begun alone, see what the engine says of its call when it answers.
+
+        If another session had reached its history, that one goes on, and only this call, of which
+        its client was told already, bears another id. Not where it has been answered meanwhile.
+        """
+        session, point, memory = turn.session, turn.point, self._board.memory
+        assert session is not None
+        request, call = turn.request, turn.call
+        try:
+            asked = self._exact(request, call)
+            ids = [id for id in asked.ids if is_shared(id)]
+            self._heard(await self.engine.look(asked.names, ids, {}))
+            is_open = point is not None and point.state is State.IN_FLIGHT
+            if is_open and session.calls == 1 and memory.get(session.id) is session:
+                seen, session.seen = session.seen, float("-inf")  # nobody finds it for a moment
+                question, match = self._ask(request, call, now, None)
+                session.seen = seen
+                if match.session is not None and names.is_settled(question, match):
+                    memory.openings.forget(session)
+                    memory.forget(session.id)
+                    self._instead[session.id] = again = self._board.decided(
+                        request, question, match
+                    )
+                    turn = again
+        except (Away, msgspec.MsgspecError):
+            pass
+        self.told(turn)
+
+    def _exact(self, request: Request, call: Call, whole: History | None = None) -> Asked:
+        board, client = self._board, request.client
+        whole = whole or histories.trace(histories.beginning(client.scope), call.messages)
+        return names.exact(
+            call, client, board.declarations.read(request, call),
+            lambda id: scope_of(id, client, board.settings), whole, board.memory,
+        )  # fmt: skip
 
     async def _together(self, request: Request, call: Call, now: float) -> Turn:
         board, client = self._board, request.client
         whole = histories.trace(histories.beginning(client.scope), call.messages)
-        said = board.declarations.read(request, call)
         for _ in range(TRIES):
-            asked = names.exact(
-                call, client, said, lambda id: scope_of(id, client, board.settings), whole,
-                board.memory,
-            )  # fmt: skip
-            await self._learn(asked)
+            await self._learn(self._exact(request, call, whole))
             question, match = self._ask(request, call, now, whole)
             if not names.is_settled(question, match):
                 await self._learn(names.alike(question))
@@ -134,7 +187,7 @@ class Sharing:
         raise Late
 
     def _ask(
-        self, request: Request, call: Call, now: float, whole: History
+        self, request: Request, call: Call, now: float, whole: History | None
     ) -> tuple[Question, Match]:
         question = self._board.question(request, call, now, whole)
         return question, identify(question)

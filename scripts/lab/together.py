@@ -96,10 +96,12 @@ async def ask(port: int, number: int, call: RecordedCall) -> Heard:
     if not any(name.lower() == "content-type" for name, _ in headers):
         lines.append("content-type: application/json")
     writer.write("\r\n".join(lines).encode("utf-8", "surrogateescape") + _END + body)
-    head = await reader.readuntil(_END)
-    said = _fields(head)
-    await reader.readexactly(int(said.get(b"content-length", b"0")))
-    writer.close()
+    try:
+        head = await reader.readuntil(_END)
+        said = _fields(head)
+        await reader.readexactly(int(said.get(b"content-length", b"0")))
+    finally:
+        writer.close()
     ids = (said.get(name, b"").decode() for name in (SESSION, AGENT, PARENT))
     return Heard(int(head.split(b" ", 2)[1]), *ids)
 

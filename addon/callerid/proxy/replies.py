@@ -173,6 +173,9 @@ class Replies:
             news = self._dispatcher.ended(call.placed, ending.at, ending.status, is_lost=is_lost)
             if news:
                 self._guard.tell(news)
+        if self._sharing is not None and call.placed.target is not None:
+            with self._guard("sharing"):
+                self._sharing.placed(call.turn)
 
     def _spend(self, call: OpenCall, reply: Reply | None) -> None:
         entry, identity, beside = call.entry, call.entry.identity, self._dispatcher.beside

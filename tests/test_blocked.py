@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +19,7 @@ from google.genai import errors as gemini
 from lab import Answer, Asked, FakeProvider, Proxy
 from lab.chats import CHATS, Line
 from lab.fleet import Talk, talks
+from lab.servers import RedisServer
 
 DEADLINE_SECONDS = 10.0
 RAISED = {
@@ -125,47 +122,11 @@ def test_warned_of_calls_are_forwarded_and_counted(
 # A storage that proxies share
 
 
-class Redis:
-    """A redis-server of our own, on a free port."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port = taken.getsockname()[1]
-        words = f"--port {self.port} --bind 127.0.0.1 --save '' --appendonly no --dir {folder}"
-        program = shutil.which("redis-server") or ""
-        self.process = subprocess.Popen(
-            [program, *(word.strip("'") for word in words.split())], stdout=subprocess.DEVNULL
-        )
-        end = time.monotonic() + DEADLINE_SECONDS
-        while not self._answers():
-            assert time.monotonic() < end, "redis-server does not answer"
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 0.1).close()
-        except OSError:
-            return False
-        return True
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed (Debian: apt install redis-server)")
-    redis = Redis(tmp_path)
-    yield redis
-    redis.end()
-
-
 def test_two_proxies_share_a_budget_and_traffic_flows_when_redis_is_gone(
-    addon_script: Path, tmp_path: Path, provider: FakeProvider, redis: Redis
+    addon_script: Path, tmp_path: Path, provider: FakeProvider, own_redis: RedisServer
 ) -> None:
     shared: dict[str, Any] = {
-        "storage": f"redis://127.0.0.1:{redis.port}/0",
+        "storage": own_redis.url,
         "deadline_seconds": 0.5,
         "per_session": {"requests_per_minute": 3},
         "per_root": {"tokens_per_hour": 200},
@@ -180,15 +141,15 @@ def test_two_proxies_share_a_budget_and_traffic_flows_when_redis_is_gone(
         talks(["a", "b", "c"]) as (a, b, c),
     ):
         by_tokens = [ask(one, a, "run-1"), ask(two, b, "run-1")]
-        wait_until_spent(redis)
+        wait_until_spent(own_redis)
         by_tokens += [ask(one, a, "run-1"), ask(two, b, "run-1")]
         alone = ask(two, c, "run-2")
         before = trouble(one)
-        redis.process.send_signal(signal.SIGSTOP)
+        own_redis.hang()
         began = time.monotonic()
         hung = [ask(one, a, "run-1") for _ in range(2)]
         took = time.monotonic() - began
-        redis.end()
+        own_redis.kill()
         gone = [ask(proxy, a, "run-1") for proxy in (one, two, one)]
         after = [trouble(proxy) for proxy in (one, two)]
 
@@ -204,7 +165,41 @@ def test_two_proxies_share_a_budget_and_traffic_flows_when_redis_is_gone(
     assert states(tmp_path, "1") == ["ok", "blocked", "ok", "ok", "ok", "ok"]
 
 
-def wait_until_spent(redis: Redis) -> None:
+def test_proxies_that_share_sessions_share_budgets_of_those_who_say_no_id(
+    addon_script: Path, tmp_path: Path, provider: FakeProvider, own_redis: RedisServer
+) -> None:
+    kept = {"backend": "redis", "connection": own_redis.url, "deadline_seconds": 2}
+    budgets = {
+        "storage": own_redis.url,
+        "deadline_seconds": 2,
+        "per_session": {"requests_per_minute": 3},
+        "per_agent": {"requests_per_minute": 5},
+    }
+    (tmp_path / "settings.yaml").write_text(
+        json.dumps({
+            "session": {"persistence": kept}, "rate_limiting": budgets, "admin": {"enabled": False},
+        })
+    )  # fmt: skip
+    mode = f"reverse:{provider.url}"
+    options = {"callerid_config": str(tmp_path / "settings.yaml")}
+    key = {"authorization": "Bearer sk-of-one-customer-0123456789"}
+
+    with (
+        Proxy(addon_script, mode=mode, options=options) as one,
+        Proxy(addon_script, mode=mode, options=options) as two,
+        talks(["a", "b"]) as (a, b),
+    ):
+        of_session = [a.say(at.url, headers=key).status_code for at in (one, two, one, two)]
+        of_agent = [b.say(at.url, headers=key) for at in (two, one, two)]
+        told = [trouble(proxy) for proxy in (one, two)]
+
+    assert of_session == [200, 200, 200, 429]
+    assert [reply.status_code for reply in of_agent] == [200, 200, 429]
+    assert "the agent" in of_agent[-1].text
+    assert told == [{}, {}]
+
+
+def wait_until_spent(redis: RedisServer) -> None:
     """Tokens are counted beside the calls: wait until those of two calls are."""
     from redis import Redis as Client
 
@@ -214,7 +209,9 @@ def wait_until_spent(redis: Redis) -> None:
             assert time.monotonic() < end, "the tokens were not counted"
 
 
-def test_the_last_call_of_a_budget_goes_to_one_of_two_proxies(tmp_path: Path, redis: Redis) -> None:
+def test_the_last_call_of_a_budget_goes_to_one_of_two_proxies(
+    tmp_path: Path, own_redis: RedisServer
+) -> None:
     """Both ask at once, and both are told that there is one left: only one may take it."""
     from callerid.dispatch.budgets import Budgets
     from callerid.prices import Prices
@@ -223,7 +220,7 @@ def test_the_last_call_of_a_budget_goes_to_one_of_two_proxies(tmp_path: Path, re
     from callerid.turn import Because, Identity
 
     settings = RateLimitingSettings(
-        per_session=Budget(requests_per_minute=1), storage=f"redis://127.0.0.1:{redis.port}/0"
+        per_session=Budget(requests_per_minute=1), storage=own_redis.url
     )
     one, two = (Budgets(settings, Prices(load().prices)) for _ in range(2))
     whose = Identity("s", "agent", "s", Because.HEADER, 1.0, "")

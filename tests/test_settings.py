@@ -150,3 +150,46 @@ def test_every_row_of_the_shipped_tables_says_where_the_fact_is_from() -> None:
     assert all(row.source for row in shipped.clients.injected_blocks)
     assert all(row.source for row in shipped.providers.providers)
     assert all(profile.source for profile in shipped.profiles.profiles.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{backend: redis}", '= "", but with backend redis it is a URL as redis://HOST:PORT/DB'),
+        ("{backend: file}", '= "", but with backend file it is the path of a file'),
+        (
+            "{backend: postgres}",
+            '= "", but with backend postgres it is a URL as postgresql://HOST/DATABASE',
+        ),
+    ],
+)
+def test_a_place_for_sessions_that_is_not_named_is_asked_for(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    complained = complaint(tmp_path, f"session: {{persistence: {text}}}")
+
+    assert complained == f"session.persistence.connection {said}"
+
+
+def test_a_place_for_sessions_that_is_unknown_is_refused(tmp_path: Path) -> None:
+    said = complaint(tmp_path, "session: {persistence: {backend: mysql}}")
+
+    assert said.startswith('session.persistence.backend = "mysql", but it is one of')
+    assert "sqlite, file, redis, postgres" in said
+
+
+def test_sqlite_is_the_traces_themselves_and_takes_no_connection(tmp_path: Path) -> None:
+    said = complaint(tmp_path, "session: {persistence: {connection: other.db}}")
+
+    assert "with backend sqlite" in said
+    assert "backend file takes a file" in said
+
+
+def test_a_file_for_sessions_lies_beside_the_settings_that_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("session: {persistence: {backend: file, connection: shared.db}}")
+
+    kept = load(str(path)).settings.session.persistence
+
+    assert kept.connection == str(tmp_path / "shared.db")
+    assert kept.deadline == 0.05

@@ -61,11 +61,15 @@ class SharedAgents:
             self.version += 1
             self._new.clear()
 
-    def undo(self, found: Iterable[Found]) -> None:
-        """Somebody else was quicker: forget who was taken for new, and take in what was told."""
+    def forget_new(self) -> None:
+        """Forget who was taken for new: it may be somebody whom others have met."""
         for key in self._new:
             self._agents.drop(key)
         self._new.clear()
+
+    def undo(self, found: Iterable[Found]) -> None:
+        """Somebody else was quicker: forget who was taken for new, and take in what was told."""
+        self.forget_new()
         self.version = 0
         for one in found:
             self.take_in(one)

@@ -73,6 +73,11 @@ class Asked(NamedTuple):
     ids: list[str]
     sessions: set[Session]
 
+    def with_more(self, other: Asked) -> Asked:
+        """Both in one."""
+        names = list(dict.fromkeys([*self.names, *other.names]))
+        return Asked(names, [*self.ids, *other.ids], self.sessions | other.sessions)
+
 
 class _Asking:
     """Gathers names, with the sessions that memory finds by them."""

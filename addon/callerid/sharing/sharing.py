@@ -169,9 +169,14 @@ class Sharing:
         board, client = self._board, request.client
         whole = histories.trace(histories.beginning(client.scope), call.messages)
         for _ in range(TRIES):
-            await self._learn(self._exact(request, call, whole))
+            asked = self._exact(request, call, whole)
+            asks_all = not asked.ids and not whole.model_units()  # nothing exact settles an opening
+            if asks_all:
+                asked = asked.with_more(names.alike(self._ask(request, call, now, whole)[0]))
+                self._agents.forget_new()
+            await self._learn(asked)
             question, match = self._ask(request, call, now, whole)
-            if not names.is_settled(question, match):
+            if not asks_all and not names.is_settled(question, match):
                 await self._learn(names.alike(question))
                 question, match = self._ask(request, call, now, whole)
             sessions = [match.session] if match.session else []

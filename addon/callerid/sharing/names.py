@@ -22,8 +22,9 @@ from callerid.identity.session import Point, Session, State
 from callerid.sharing.form import STATES, Entry, PointRow
 from callerid.turn import Because, Call, Client, Kind, Part, Reference, Role, ToolCall
 
-MOST_LINKS = 64  # of a history that are looked up, the newest: two or three are new in a turn
-MOST_REFERENCES = 32  # to things that the provider keeps, and to tool calls, the newest
+MOST_LINKS = 24  # of a history that are looked up, the newest: two or three are new in a turn
+MOST_REFERENCES = 16  # to things that the provider keeps, the newest
+MOST_TOOL_IDS = 4  # the newest: all of one reply are one session's
 REPLY_SAMPLES = 4  # told of a newest reply, the smallest numbers of its sketch
 ERRAND_SAMPLES = 8  # of an errand; a part of it may be all that is quoted
 QUOTED_SAMPLES = 256  # looked up of an opening, which may hold a reply among other words
@@ -120,7 +121,7 @@ def exact(
     references += [part.id for part in parts if isinstance(part, Reference)]
     for id in references[:MOST_REFERENCES]:
         asking.name(response(scope, id), memory.responses.get((scope, id)))
-    for id in _tool_ids(parts)[:MOST_REFERENCES]:
+    for id in _tool_ids(parts)[:MOST_TOOL_IDS]:
         asking.name(tool(scope, id), memory.tool_ids.get((scope, id)))
     asking.links(whole)
     joined = whole.joined()

@@ -15,7 +15,6 @@ import msgspec
 
 from callerid.dispatch.routes import Routes
 from callerid.guard import Guard
-from callerid.identity import history as histories
 from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
@@ -159,7 +158,7 @@ class Sharing:
 
     def _exact(self, request: Request, call: Call, whole: History | None = None) -> Asked:
         board, client = self._board, request.client
-        whole = whole or histories.trace(histories.beginning(client.scope), call.messages)
+        whole = whole or board.memory.trails.history(client.scope, call.messages)
         return names.exact(
             call, client, board.declarations.read(request, call),
             lambda id: scope_of(id, client, board.settings), whole, board.memory,
@@ -167,7 +166,7 @@ class Sharing:
 
     async def _together(self, request: Request, call: Call, now: float) -> Turn:
         board, client = self._board, request.client
-        whole = histories.trace(histories.beginning(client.scope), call.messages)
+        whole = board.memory.trails.history(client.scope, call.messages)
         for _ in range(TRIES):
             asked = self._exact(request, call, whole)
             asks_all = not asked.ids and not whole.model_units()  # nothing exact settles an opening

@@ -208,6 +208,20 @@ def test_what_cannot_be_carried_is_counted_and_the_rest_arrives(path: Path, guar
     assert guard.counts == {"failed.record": 1, "dropped": 1}
 
 
+def test_what_stops_a_service_stops_its_proxy_and_not_what_writes_for_it(
+    path: Path, guard: Guard
+) -> None:
+    with recorder(path, guard) as at_work:
+        at_work.put(entry("c1"))
+        eventually(lambda: at_work.depth == 0)
+        os.kill(at_work.process_id, signal.SIGTERM)
+        time.sleep(0.2)
+        at_work.put(entry("c2"))
+
+    assert on_record(path) == [("c1", "ok"), ("c2", "ok")]
+    assert not guard.counts
+
+
 def test_a_process_that_does_not_start_leaves_it_to_a_thread_and_nothing_is_lost(
     path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import select
+import signal
 import sys
 import time
 from collections import Counter
@@ -35,6 +36,8 @@ REMEMBERED_BYTES = 4 << 20  # of messages: what is not remembered is read again,
 
 def main() -> None:
     """Do as the first parcel says, with those that follow."""
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.SIG_IGN)  # meant for the proxy, which still has things to write
     incoming, outgoing = os.dup(0), os.dup(1)
     os.dup2(sys.stderr.fileno(), 1)  # whatever prints something does not write into our reports
     parcelled = _Parcels(incoming)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
 import subprocess
 import sys
@@ -32,8 +31,8 @@ from callerid import (
     open_store,
 )
 from callerid.turn import Role
+from lab.servers import RedisServer
 from office import anthropic_reply, office, text
-from test_blocked import Redis as RedisServer
 
 CLERK = "You are a clerk who knows the tide tables of Saint-Malo by heart."
 ERRAND = "Read page 112 of the almanac and report the highest spring tide with its hour."
@@ -273,21 +272,15 @@ STORES = [
 ]
 
 
-def test_a_store_in_a_real_redis(tmp_path: Path, main: Session) -> None:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed (Debian: apt install redis-server)")
-    server = RedisServer(tmp_path)
-    try:
-        store = open_store(f"redis://127.0.0.1:{server.port}/0")
-        store.save("a[b]*", main.to_dict())
+def test_a_store_in_a_real_redis(redis_server: RedisServer, main: Session) -> None:
+    store = open_store(redis_server.url)
+    store.save("a[b]*", main.to_dict())
 
-        assert store.list_sessions() == ["a[b]*"]
-        assert Session.from_dict(store.load("a[b]*") or {}).messages == main.messages
-        assert (store.delete("a[b]*"), store.delete("a[b]*"), store.load("a[b]*")) == (
-            True, False, None,
-        )  # fmt: skip
-    finally:
-        server.end()
+    assert store.list_sessions() == ["a[b]*"]
+    assert Session.from_dict(store.load("a[b]*") or {}).messages == main.messages
+    assert (store.delete("a[b]*"), store.delete("a[b]*"), store.load("a[b]*")) == (
+        True, False, None,
+    )  # fmt: skip
 
 
 @pytest.fixture(params=STORES)

@@ -425,3 +425,8 @@ def test_chunks_that_nobody_knows_are_skipped() -> None:
     odd = ["7", "[]", "not JSON", {"choices": []}, {"choices": [7]}, {"choices": None}]
 
     assert streamed(*chunks[:4], *odd, *chunks[4:]) == streamed(*chunks)
+
+
+@pytest.mark.parametrize("ids", [("", "c1", "stub"), ("c1", "stub", "stub")])
+def test_the_id_is_that_of_the_first_chunk_that_has_one(ids: tuple[str, ...]) -> None:
+    assert streamed(*[chunk({"content": "A"}) | {"id": id} for id in ids]).response_id == "c1"

@@ -195,7 +195,10 @@ class Stream:
             return
         chunk = mapping(wirejson.decode(event.data))
         for name, value in chunk.items():
-            if name != "choices" and (value is not None or name not in self._body):
+            is_named = name == "id" and self._body.get(
+                "id"
+            )  # some name their last chunks otherwise
+            if name != "choices" and not is_named and (value is not None or name not in self._body):
                 self._body[name] = value
         for choice in sequence(chunk.get("choices")):
             index = count(at(choice, "index")) or 0

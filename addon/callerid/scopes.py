@@ -21,7 +21,7 @@ from callerid.wire import wirejson
 # Who pays: what providers take as a credential. Cookies and proxy passwords are not among them.
 HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _QUERY = ("key", "api-key", "api_key")
-_WEB_TOKEN = re.compile(r"\b(eyJ[\w-]+)\.([\w-]+)\.[\w-]*")
+_WEB_TOKEN = re.compile(r"(?<![\w-])(eyJ[\w-]+)\.([\w-]+)\.[\w-]*")
 
 
 class Scopes:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from callerid.identity.trust import ANYBODY, Trust
 from callerid.settings.place import Place, Where, place
 from callerid.settings.tables import ClientRow, ClientTable, KindRule
 from callerid.turn import Because, Call, Kind, Relation, Request, Role, Stood
@@ -70,9 +71,13 @@ class _Row:
 
 
 class Declarations:
-    """Reads what clients declare, by the rows of a table."""
+    """Reads what clients declare, by the rows of a table.
 
-    def __init__(self, table: ClientTable) -> None:
+    Of those whose word is not taken: only which program they are, and what a call is for.
+    """
+
+    def __init__(self, table: ClientTable, trust: Trust = ANYBODY) -> None:
+        self._trust = trust
         self._rows = [_Row(row) for row in table.clients]
         self._headers = {name for row in self._rows for name in row.headers}
         self._members = {name for row in self._rows for name in row.members}
@@ -87,6 +92,9 @@ class Declarations:
             if all(values.at(written) for written in row.needs)
         ]
         kind = next(filter(None, (values.kind(row.kinds) for row in rows)), None)
+        client_name = next((row.name for row in rows if row.user_agent), "")
+        if not self._trust.takes(request.client.address):
+            return Declared(client_name=client_name, kind=kind)
         said = next(self._sessions(rows, values), Declared())
         agent = next(filter(None, (values.first(row.agent) for row in rows)), "")
         final = (values.flag(row.final) for row in rows if row.final)
@@ -95,7 +103,7 @@ class Declarations:
             agent=agent,
             kind=kind,
             is_final=next((flag for flag in final if flag is not None), None),
-            client_name=next((row.name for row in rows if row.user_agent), ""),
+            client_name=client_name,
             agent_name=next(filter(None, (values.first(row.agent_name) for row in rows)), ""),
         )
 
@@ -105,6 +113,8 @@ class Declarations:
         Where a header that goes before it names one, nobody looks at it.
         """
         headers = {name: value.strip() for name, value in request.by_name.items()}
+        if not self._trust.takes(request.client.address):
+            return ""
         if not any(len(value) > MAX_ID_BYTES for value in headers.values()):
             return ""
         agent = headers.get("user-agent", "")

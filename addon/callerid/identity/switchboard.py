@@ -20,6 +20,7 @@ from callerid.identity.match import Match
 from callerid.identity.memory import Memory
 from callerid.identity.question import Question
 from callerid.identity.session import Point, Session
+from callerid.identity.trust import Trust
 from callerid.settings.load import Configuration
 from callerid.turn import Call, Client, HeaderList, Identity, Kind, Reply, Request
 from callerid.wire import canonical, parse
@@ -71,7 +72,7 @@ class Switchboard:
         self.reader = message_reader(configuration)
         self.on_match: Callable[[Question, Match], None] | None = None
         self._owners: OrderedDict[str, str] = OrderedDict()  # the scope that a declared id is of
-        self.declarations = Declarations(configuration.clients)
+        self.declarations = Declarations(configuration.clients, Trust(settings.declare_from))
         self._new_id = new_id
 
     def beside(self) -> Switchboard:
@@ -150,6 +151,8 @@ class Switchboard:
         )  # fmt: skip
         if whole is not None:
             question.whole = whole
+        for said in (declared.parent, declared.run):
+            self._owned(said, question)
         session = self.memory.get(identity.session_id)
         if session is None:
             session = self._session(request.client, identity, now)
@@ -201,16 +204,17 @@ class Switchboard:
 
     def _identity(self, question: Question, match: Match) -> Identity:
         session, declared = match.session, question.declared
-        parent_id = session.parent_id if session else match.parent_id
+        parent_id = session.parent_id if session else self._owned(match.parent_id, question)
         id = session.id if session else self._own_id(match.new_id, question.client)
         id = id or self._new_id("sess")
         parent = self.memory.get(parent_id)
-        top = (parent.root_id if parent else declared.run) or parent_id
+        run = self._owned(declared.run, question)
+        top = (parent.root_id if parent else run) or parent_id
         above = session.root_id if session else top
         return Identity(
             session_id=id,
             agent_id=declared.agent or question.agent.id,
-            root_session_id=above or declared.run or id,
+            root_session_id=above or run or id,
             because=match.because,
             confidence=match.confidence,
             evidence=match.evidence,
@@ -231,6 +235,12 @@ class Switchboard:
             parent = self.memory.get(parent_id)
             parent_id = parent.parent_id if parent else ""
         return found[::-1]
+
+    def _owned(self, said: str, question: Question) -> str:
+        """A parent or a run that a client names, as ours: no name leads into another's."""
+        known, client = self.memory.get(said), question.client
+        is_free = (known and known.scope == client.scope) or not question.scope_of(said)
+        return said if is_free else self._own_id(said, client)
 
     def _own_id(self, wanted: str, client: Client) -> str:
         """A declared id as ours: with a mark where another customer had it first.

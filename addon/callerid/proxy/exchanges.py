@@ -44,7 +44,7 @@ class Exchanges:
         When they come, because those of a body that is streamed are gone before it has ended.
         """
         if self._setup is not None:
-            flows.strip(flow, self._setup.desk.strips(flows.head_of(flow.request)))
+            flows.strip(flow, self._setup.desk.strips(flows.head_of(flow)))
 
     def begin(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Identify a call and write its headers; the last step is the only one that touches it.

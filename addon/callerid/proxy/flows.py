@@ -24,7 +24,7 @@ def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
     """
     request = flow.request
     headers = said_by_client(flow) if flow.is_replay == "request" else _text(_with_stripped(flow))
-    address = str((flow.client_conn.peername or ("",))[0])
+    address = address_of(flow)
     client = Client(
         scope=scopes.of(headers, request.path, address),
         connection=flow.client_conn.id,
@@ -62,13 +62,19 @@ def _with_stripped(flow: http.HTTPFlow) -> list[Field]:
     return [*flow.request.headers.fields, *flow.metadata.get(STRIPPED, ())]
 
 
-def head_of(request: http.Request) -> Request:
-    """What a request says before its body, as it stands; nothing of who sent it."""
+def head_of(flow: http.HTTPFlow) -> Request:
+    """What a request says before its body, as it stands; of who sent it only the address."""
+    request = flow.request
     headers = headers_of(request.headers)
     return Request(
         request.method, request.scheme, request.host, request.port, request.path, headers, b"",
-        Client(), _authority(request, headers),
+        Client(address=address_of(flow)), _authority(request, headers),
     )  # fmt: skip
+
+
+def address_of(flow: http.HTTPFlow) -> str:
+    """Where the client of a flow is; "" where nobody knows."""
+    return str((flow.client_conn.peername or ("",))[0])
 
 
 def _authority(request: http.Request, headers: HeaderList) -> str:

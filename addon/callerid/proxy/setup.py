@@ -16,6 +16,7 @@ from callerid.exports.live import LiveExport
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
+from callerid.identity.trust import Trust
 from callerid.numbers import Numbers
 from callerid.prices import Prices, sale, used
 from callerid.proxy.admin import Admin
@@ -187,7 +188,8 @@ def _dispatcher(
 def _stamper(configuration: Configuration) -> Stamper:
     stamp = configuration.settings.stamp
     upstreams = Upstreams(configuration.providers, configuration.profiles, stamp.upstreams)
-    return Stamper(upstreams, sets=stamp.enabled, sends_final=stamp.final)
+    takes = Trust(configuration.settings.session.declare_from).takes
+    return Stamper(upstreams, sets=stamp.enabled, sends_final=stamp.final, takes=takes)
 
 
 def _restore_bindings(database: Path, routes: Routes, ttl: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,6 +55,7 @@ def load(path: str = "") -> Configuration:
     )
     _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
     _check_upstreams(settings.stamp.upstreams, configuration.profiles, f"{path}: stamp.upstreams")
+    _check_networks(settings.session.declare_from or (), f"{path}: session.declare_from")
     _check_ports(settings.routing.upstreams, f"{path}: routing.upstreams")
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
     admin = settings.admin
@@ -126,6 +127,14 @@ def _check_upstreams(rows: Iterable[UpstreamRow], table: ProfileTable, where: st
                 f"{where}[{index}].profile = {row.profile!r}, but it is one of "
                 + ", ".join(table.profiles)
             )
+
+
+def _check_networks(networks: Iterable[str], where: str) -> None:
+    for index, network in enumerate(networks):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise BadSetting(f"{where}[{index}] = {network!r}, but {error}") from None
 
 
 def _check_ports(urls: Iterable[str], where: str) -> None:

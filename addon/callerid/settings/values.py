@@ -27,6 +27,9 @@ Function = Annotated[
     str,
     Meta(pattern=r"^([\w.]+:\w+)?$", description='a function as package.module:function, or ""'),
 ]
+Networks = Annotated[
+    tuple[str, ...], Meta(description="a list of addresses and networks as 10.0.0.0/8")
+]
 FileName = Annotated[str, Meta(description='the path of a file, or ""')]
 
 
@@ -61,6 +64,7 @@ class SessionSettings(Strict, frozen=True):
     reset_phrases: Phrases = ("start over", "new conversation", "clear chat")
     min_messages_for_new_session: Count = 3
     trust_ids_across_credentials: Switch = False
+    declare_from: Networks | None = None
     persistence: PersistenceSettings = PersistenceSettings()
 
 

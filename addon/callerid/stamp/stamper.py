@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from callerid.settings.tables import HeaderRule, Profile
@@ -10,6 +11,8 @@ from callerid.stamp.signatures import signed
 from callerid.stamp.upstreams import Upstreams, fits_any
 from callerid.turn import Identity, Request
 from callerid.wire import wirejson
+
+OURS = "x-callerid-*"  # the headers in which we, and our own clients, say whose a call is
 
 
 class Edit(NamedTuple):
@@ -20,9 +23,16 @@ class Edit(NamedTuple):
 
 
 class Stamper:
-    """Decides what is written on requests; `sends_final` also tells upstreams of last calls."""
+    """Decides what is written on requests; `sends_final` also tells upstreams of last calls.
 
-    def __init__(self, upstreams: Upstreams, *, sets: bool, sends_final: bool = False) -> None:
+    `takes` says of an address whether what a client there says of itself is passed on.
+    """
+
+    def __init__(
+        self, upstreams: Upstreams, *, sets: bool, sends_final: bool = False,
+        takes: Callable[[str], bool] = lambda _: True,
+    ) -> None:  # fmt: skip
+        self._takes = takes
         self.upstreams = upstreams
         self._sets = sets
         self._sends_final = sends_final
@@ -30,9 +40,15 @@ class Stamper:
     def strips(self, request: Request) -> list[Edit]:
         """The headers that must not reach the upstream; those under a signature stay."""
         profile = self.upstreams.of(request).profile
-        if not profile.strip:
+        is_believed = self._takes(request.client.address)
+        if is_believed and not profile.strip:
             return []
-        named = [name for name, _ in request.headers if _is_stripped(name.lower(), profile)]
+        false = () if is_believed else (OURS, *(rule.header.lower() for rule in profile.set))
+        named = [
+            name
+            for name, _ in request.headers
+            if _is_stripped(name.lower(), profile) or fits_any(name.lower(), false)
+        ]
         covered = signed(request).headers if named else ()
         return [Edit(name, None) for name in named if name.lower() not in covered]
 
@@ -62,7 +78,8 @@ class Stamper:
         if not value or len(value) > rule.most:
             return None
         name = rule.header.lower()
-        there = "" if _is_stripped(name, profile) else request.header(name)
+        is_gone = _is_stripped(name, profile) or not self._takes(request.client.address)
+        there = "" if is_gone else request.header(name)
         if there and rule.part == "baggage":
             value = parts.joined_baggage(there, value)
         elif there and (not profile.override or fits_any(name, profile.keep)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -40,10 +41,21 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def read(path: Path, read_flows: Callable[[IO[bytes]], Iterator[RecordedCall]]) -> Iterator[Line]:
-    """The calls in a file, in the order in which they stand in it; raises OSError.
+    """The calls in a file, in the order in which they stand in it.
 
-    The kind of file is told by its first bytes. `read_flows` reads mitmproxy's own format.
+    Raises OSError, BadLine where the file is none of those that are read or is packed badly, and
+    BadDatabase. The kind of file is told by its first bytes. `read_flows` reads mitmproxy's own
+    format.
     """
+    try:
+        yield from _read(path, read_flows)
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise BadLine(f"expected a whole packed file: {error}") from None
+    except wirejson.NotJSON as error:
+        raise BadLine(str(error)) from None
+
+
+def _read(path: Path, read_flows: Callable[[IO[bytes]], Iterator[RecordedCall]]) -> Iterator[Line]:
     with _open(path) as file:
         start = file.peek(64)[:64]  # type: ignore[attr-defined]
         if start.startswith(_SQLITE):

@@ -33,7 +33,11 @@ def read(path: Path, shape: type[Shape]) -> Shape:
         raise BadSetting(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # the last two: of odd dates, depth
         raise BadSetting(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     try:
         return msgspec.convert(value if value is not None else {}, shape)

@@ -1,0 +1,345 @@
+"""What breaks around the proxy: traffic sees nothing, what is lost is counted, and it is said.
+
+What an upstream does wrong is compared with mitmdump alone: a client sees the same with us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlite_utils import Database
+
+from callerid.proxy import setup
+from lab import FakeProvider, Proxy
+from test_customers import Move, World
+from test_end_to_end import MESSAGES, client_of, on_record
+from test_never_breaks import EVENTS
+
+STREAM = b"".join(EVENTS)
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+PASSES = Path(__file__).parents[1] / "scripts" / "lab" / "streams.py"
+DEADLINE_SECONDS = 20.0
+
+# Upstreams
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def trickle(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for at in range(len(HEAD + STREAM)):
+        sock.sendall((HEAD + STREAM)[at : at + 1])
+
+
+def reset_in_the_middle(sock: socket.socket) -> None:
+    sock.sendall(HEAD + STREAM[:200])
+    reset(sock)
+
+
+UPSTREAMS: dict[str, Callable[[socket.socket], object]] = {
+    "trickles": trickle,
+    "closes at once": lambda sock: None,
+    "resets at once": reset,
+    "resets in the middle": reset_in_the_middle,
+    "garbage for HTTP": lambda sock: sock.sendall(os.urandom(4000)),
+    "garbage for events": lambda sock: sock.sendall(HEAD + b"\xff\0data: {\n\n" * 300),
+    "says too much": lambda sock: sock.sendall(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}{}{}"
+    ),
+    "says too little": lambda sock: sock.sendall(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{}"
+    ),
+    "lies about its packing": lambda sock: sock.sendall(
+        HEAD[:-2] + b"content-encoding: gzip\r\n\r\n" + STREAM
+    ),
+    "a header of 60 KB": lambda sock: sock.sendall(
+        HEAD[:-2] + b"x-long: " + b"a" * 60_000 + b"\r\n\r\n" + STREAM
+    ),
+}
+
+
+@contextmanager
+def upstream(behave: Callable[[socket.socket], object]) -> Iterator[str]:
+    """A server that reads a request and then behaves as it likes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    sock, _ = server.accept()
+                    with sock, contextlib.suppress(OSError):
+                        read = b""
+                        while b"\r\n\r\n" not in read:
+                            read += sock.recv(65536)
+                        length = int(read.lower().split(b"content-length: ")[1].split(b"\r")[0])
+                        while len(read.partition(b"\r\n\r\n")[2]) < length:
+                            read += sock.recv(65536)
+                        behave(sock)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1/messages"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def seen(proxy: Proxy, url: str) -> tuple[object, ...]:
+    """What a client sees: a status and the bytes that came, or that they broke off."""
+    came: list[bytes] = []
+    with client_of(proxy) as client:
+        try:
+            with client.stream("POST", url, json=MESSAGES | {"stream": True}) as reply:
+                came += reply.iter_raw()
+                return reply.status_code, b"".join(came) if reply.status_code == 200 else b""
+        except httpx.HTTPError as error:
+            return type(error).__name__, b"".join(came)
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Proxy]:
+    with Proxy(PASSES) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def ours(addon_script: Path) -> Iterator[Proxy]:
+    with Proxy(addon_script) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("name", UPSTREAMS)
+def test_an_upstream_that_misbehaves_looks_as_without_us(
+    bare: Proxy, ours: Proxy, name: str
+) -> None:
+    with upstream(UPSTREAMS[name]) as url:
+        without, with_us = seen(bare, url), seen(ours, url)
+
+    assert with_us[0] == without[0]
+    if isinstance(without[0], int):
+        assert with_us == without
+
+
+def test_after_all_that_every_call_is_on_record_with_its_outcome(ours: Proxy) -> None:
+    ours.stop()
+    rows = on_record(ours.traces, "select state from calls")
+
+    assert {row["state"] for row in rows} <= {"ok", "error", "unreachable", "aborted", "truncated"}
+    assert "failed with" not in ours.log
+
+
+def test_an_upstream_that_hangs_is_left_by_its_client_and_holds_nobody_else(
+    addon_script: Path,
+) -> None:
+    gone = threading.Event()
+    with (
+        upstream(lambda _: gone.wait(DEADLINE_SECONDS)) as hanging,
+        FakeProvider() as provider,
+        Proxy(addon_script) as proxy,
+        client_of(proxy) as client,
+    ):
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(hanging, json=MESSAGES, timeout=0.5)
+        answer = client.post(f"{provider.url}/v1/messages", json=MESSAGES)
+        gone.set()
+        proxy.stop()
+        rows = on_record(proxy.traces, "select state from calls order by started_at")
+
+    assert answer.status_code == 200
+    assert [row["state"] for row in rows] == ["aborted", "ok"]
+
+
+# The record, under a proxy that runs
+
+
+def overwrite(path: Path) -> None:
+    for file in path.parent.glob("traces.db*"):
+        if "writer" not in file.name:
+            file.write_bytes(os.urandom(max(file.stat().st_size, 8192)))
+
+
+def delete(path: Path) -> None:
+    for file in path.parent.glob("traces.db*"):
+        file.unlink()
+
+
+def replace_by_folder(path: Path) -> None:
+    delete(path)
+    path.mkdir()
+
+
+@pytest.mark.parametrize("sabotage", [overwrite, delete, replace_by_folder])
+def test_a_record_that_is_ruined_costs_no_call_and_is_said_once(
+    addon_script: Path, sabotage: Callable[[Path], None]
+) -> None:
+    with FakeProvider() as provider, Proxy(addon_script) as proxy, client_of(proxy) as client:
+        url = f"{provider.url}/v1/messages"
+        client.post(url, json=MESSAGES)
+        wait_for(lambda: len(on_record_or_nothing(proxy.traces)) == 1)
+        sabotage(proxy.traces)
+        answers = [client.post(url, json=MESSAGES) for _ in range(20)]
+        time.sleep(1.0)  # two batches more
+        answers += [client.post(url, json=MESSAGES) for _ in range(5)]
+        proxy.stop()
+        log, rows = proxy.log, on_record_or_nothing(proxy.traces)
+
+    assert [answer.status_code for answer in answers] == [200] * 25
+    assert len({answer.headers["x-callerid-session-id"] for answer in answers}) == 25
+    if sabotage is delete:
+        assert len(rows) == 25
+    else:
+        assert log.count("counted as dropped") == 1, log
+
+
+def on_record_or_nothing(path: Path) -> list[dict[str, Any]]:
+    try:
+        return on_record(path, "select id, state from calls")
+    except Exception:
+        return []
+
+
+def wait_for(is_so: Callable[[], object]) -> None:
+    until = time.monotonic() + DEADLINE_SECONDS
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_killed_under_load_the_record_has_all_but_the_last_moment_and_talks_go_on(
+    addon_script: Path, tmp_path: Path
+) -> None:
+    path, said = tmp_path / "traces.db", []
+    answered: list[tuple[str, float]] = []
+    talks: dict[int, tuple[str, list[Any]]] = {}
+
+    def hold(number: int, url: str, proxy: Proxy) -> None:
+        messages = [{"role": "user", "content": f"Task {number} of the day"}]
+        with client_of(proxy) as client, contextlib.suppress(httpx.HTTPError):
+            while True:
+                reply = client.post(url, json=MESSAGES | {"messages": messages})
+                id = reply.headers["x-callerid-session-id"]
+                words = reply.json()["content"]
+                answered.append((id, time.time()))
+                messages += [{"role": "assistant", "content": words},
+                             {"role": "user", "content": f"And then? {len(messages)}"}]  # fmt: skip
+                talks[number] = id, list(messages)
+
+    options = {"callerid_db": str(path)}
+    with FakeProvider() as provider:
+        url = f"{provider.url}/v1/messages"
+        with Proxy(addon_script, options=options) as proxy, ThreadPoolExecutor(8) as pool:
+            for number in range(8):
+                pool.submit(hold, number, url, proxy)
+            wait_for(lambda: len(answered) > 100)
+            killed = time.time()
+            os.kill(proxy.pid, signal.SIGKILL)
+        with Proxy(addon_script, options=options) as proxy, client_of(proxy) as client:
+            for id, messages in talks.values():
+                reply = client.post(url, json=MESSAGES | {"messages": messages})
+                said.append((id, reply.headers["x-callerid-session-id"]))
+    early = [id for id, at in answered if at < killed - 1.0]
+    with closing(Database(path)) as traces:
+        (ended,) = next(traces.execute("select count(*) from calls where state = 'ok'"))
+
+    assert ended >= len(early)
+    assert len(said) == 8
+    assert [before for before, _ in said] == [after for _, after in said]
+
+
+# Many at once
+
+
+def most_streams() -> int:
+    """As many as are asked for, where the machine lets one process have two sockets for each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    wanted = int(os.environ.get("CALLERID_STREAMS", "300"))
+    return min(wanted, (hard - 500) // 2)
+
+
+async def open_streams(count: int, proxy: Proxy) -> tuple[int, float]:
+    """Hold so many streams open until all have begun; how many came whole, and seconds."""
+    everybody, begun = asyncio.Event(), 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal begun
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + EVENTS[0])
+        begun += 1
+        if begun == count:
+            everybody.set()
+        await everybody.wait()
+        writer.write(STREAM[len(EVENTS[0]) :])
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096)
+    port = server.sockets[0].getsockname()[1]
+    body = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello, %d"}]}'
+
+    async def ask(number: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        said = body % number
+        writer.write(
+            b"POST http://127.0.0.1:%d/v1/messages HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n"
+            b"content-length: %d\r\n\r\n%b" % (port, port, len(said), said)
+        )
+        came = await reader.read()
+        writer.close()
+        return came.startswith(b"HTTP/1.1 200") and EVENTS[-1].strip() in came
+
+    began = time.monotonic()
+    async with server:
+        asked = []
+        for number in range(count):
+            asked.append(asyncio.create_task(ask(number)))
+            if number % 100 == 99:
+                await asyncio.sleep(0.05)
+        whole = sum(await asyncio.wait_for(asyncio.gather(*asked), 300))
+    return whole, time.monotonic() - began
+
+
+def test_many_streams_at_once_all_come_whole(addon_script: Path) -> None:
+    """CALLERID_STREAMS says how many; the descriptor limit of the machine bounds them."""
+    count = most_streams()
+    options = {"connection_strategy": "lazy"}
+    with Proxy(addon_script, options=options) as proxy:
+        whole, seconds = asyncio.run(open_streams(count, proxy))
+        proxy.stop()
+        rows = on_record(proxy.traces, "select state from calls")
+    print(f"{count} streams at once: {whole} whole in {seconds:.1f} s")
+
+    assert whole == count
+    assert [row["state"] for row in rows] == ["ok"] * count
+
+
+# The clock
+
+
+def test_when_the_clock_jumps_conversations_go_on_and_ids_stay_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.play(Move(0, 1, -1, 0, 3, 3, (), 0, 0, 0, 1))
+    for jump in (-3600, 0, 3000, -86_400, 86_400):
+        world.now += jump
+        world.play(Move(0, 1, len(world.histories) - 1, 0, 0, 3, (), 0, 0, 0, 1))
+
+    assert len({identity.session_id for _, identity in world.seen}) == 1
+    now = time.time_ns()
+    monkeypatch.setattr(setup.time, "time_ns", lambda: now)
+    assert len({setup.new_id("call") for _ in range(10_000)}) == 10_000

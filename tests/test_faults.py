@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -343,3 +344,50 @@ def test_when_the_clock_jumps_conversations_go_on_and_ids_stay_apart(
     now = time.time_ns()
     monkeypatch.setattr(setup.time, "time_ns", lambda: now)
     assert len({setup.new_id("call") for _ in range(10_000)}) == 10_000
+
+
+# A disk without room
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    """A file system of so many kilobytes; skips where none can be mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=700", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_costs_no_call_and_recording_goes_on_when_there_is_room(
+    addon_script: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 3000) as disk, FakeProvider() as provider:
+        ballast = disk / "ballast"
+        options = {"callerid_db": str(disk / "traces.db")}
+        url = f"{provider.url}/v1/messages"
+        with Proxy(addon_script, options=options) as proxy, client_of(proxy) as client:
+            client.post(url, json=MESSAGES)
+            wait_for(lambda: len(on_record_or_nothing(disk / "traces.db")) == 1)
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            said = {"role": "user", "content": os.urandom(100_000).hex()}
+            answers = [client.post(url, json=MESSAGES | {"messages": [said]}) for _ in range(9)]
+            proxy.wait_for("counted as dropped")
+            ballast.unlink()
+            wait_for(lambda: client.post(url, json=MESSAGES) and _count(disk / "traces.db") > 1)
+            log = proxy.log
+
+        assert [answer.status_code for answer in answers] == [200] * 9
+        assert log.count("counted as dropped") == 1
+
+
+def _count(path: Path) -> int:
+    return len(on_record_or_nothing(path))

@@ -63,7 +63,10 @@ class Writer:
                     self._take(batch, entry)
                 batch.said = self._shelf.take_new()
                 batch.write(database.conn)
-        except (sqlite3.Error, OSError, BadDatabase) as error:
+        except BadDatabase as error:  # it names the file
+            self._let_go()
+            return str(error)
+        except (sqlite3.Error, OSError) as error:
             self._let_go()
             return f"{self._path}: {error}"
         except BaseException:

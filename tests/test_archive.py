@@ -19,6 +19,7 @@ from callerid.archive.sessions import BadTime, Filter, NotFound, moment, session
 from callerid.archive.stats import stats
 from callerid.archive.transcript import Answered, Asked, Reader, Thought
 from callerid.commands.cli import cli
+from callerid.exports import openai_chat
 from callerid.traces.database import open_database
 from office import Office, anthropic_reply, office, text
 
@@ -429,3 +430,28 @@ def test_what_was_not_priced_is_told_in_sums_too(tmp_path: Path) -> None:
 
     result = CliRunner().invoke(cli, ["stats", "--db", str(tmp_path / "t.db")])
     assert "and 1 call unknown" in result.output
+
+
+def test_what_a_model_said_in_parts_is_one_text_however_often_it_comes_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "traces.db"
+    where = "/v1beta/models/gemini-2.5-flash:generateContent"
+    parts = [{"text": "Here is"}, {"text": " one:"}, {"text": " petrichor."}]
+    whole = {"role": "model", "parts": [{"text": "Here is one: petrichor."}]}
+    said = [{"role": "user", "parts": [{"text": "Teach me a word."}]}]
+    with office(path) as at:
+        at.call(where, {"contents": said}, {"candidates": [{"content": whole}]})
+        said += [
+            {"role": "model", "parts": parts},
+            {"role": "user", "parts": [{"text": "Another."}]},
+        ]
+        _, identity = at.call(where, {"contents": said}, {"candidates": [{"content": whole}]})
+
+    with closing(open_database(path)) as database:
+        lines = Reader(database).session(identity.session_id)
+        (line,) = openai_chat.lines(database, [identity.session_id])
+
+    words = ["Teach me a word.", "Here is one: petrichor.", "Another.", "Here is one: petrichor."]
+    assert [line.text for line in lines] == words
+    assert [message["content"] for message in json.loads(line)["messages"]] == words

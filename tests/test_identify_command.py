@@ -298,14 +298,15 @@ def test_explain_takes_the_beginning_of_an_id_or_a_session_and_names_sessions_as
     assert by_session.output.startswith(f"{calls[-1]} is of {session}\n")
     assert by_session.output.count("sess_") == by_session.output.count(session) > 2
     assert run("explain", calls[1][:-1], "--db", recorded).output.startswith(f"{calls[1]} is of")
-    assert "3 calls begin so" in run("explain", "call_", "--db", recorded).output
+    assert run("explain", session[:-1], "--db", recorded).output == by_session.output
+    assert "3 calls or sessions begin so" in run("explain", "call_", "--db", recorded).output
 
 
 def test_explain_says_when_there_is_no_such_call(recorded: Path) -> None:
     result = run("explain", "call_nowhere", "--db", recorded)
 
     assert result.exit_code == 1
-    assert "there is no call call_nowhere" in result.output
+    assert "there is no call and no session call_nowhere" in result.output
 
 
 def test_tree_draws_what_was_recorded(recorded: Path) -> None:

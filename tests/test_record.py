@@ -473,3 +473,18 @@ def test_a_call_that_ends_under_other_settings_keeps_what_was_asked(
     assert on_record(path) == [("c1", "ok")]
     after = on_record(path, "select request_exactness, layout, members, writer_id from calls")
     assert after == before
+
+
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(
+    path: Path, guard: Guard
+) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table recipes (name)")
+        connection.commit()
+    before = path.read_bytes()
+
+    with pytest.raises(traces.BadDatabase, match=r"is no traces.db, but .* \(it has recipes\)"):
+        traces.open_database(path)
+
+    assert path.read_bytes() == before
+    assert sorted(path.parent.iterdir()) == [path]

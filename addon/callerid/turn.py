@@ -75,7 +75,7 @@ class Text(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A request of the model to run a tool; `arguments` is JSON or, where it was none, text."""
 
     id: str
@@ -120,7 +120,7 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     letters: str = ""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of a history: who, what (thinking left out), and its bytes on the wire.
 
     `raw` is the message's own JSON, exactly as it came.
@@ -138,7 +138,7 @@ class Message(msgspec.Struct, frozen=True):
         return between.join(part.text for part in self.parts if isinstance(part, Text))
 
 
-class Client(msgspec.Struct, frozen=True):
+class Client(msgspec.Struct, frozen=True, gc=False):
     """The program and connection a call came from; never its credential.
 
     `scope` is a keyed digest of the credential ("" when none was sent): calls of different scopes
@@ -189,7 +189,7 @@ class Stood(bytes, Enum):
 Members = tuple[tuple[str, bytes], ...]
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One LLM API request, as parsed.
 
     `system` is the system prompt's text, `tools` the names in the order sent. `members` are the
@@ -214,7 +214,7 @@ class Call(msgspec.Struct, frozen=True):
         return next((raw for key, raw in self.members if key == name), b"")
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens as the provider counted them; None is unknown, never 0. `raw` is its own JSON.
 
     Some count the cache beside `input_tokens`, and reasoning beside `output_tokens`: apart.
@@ -246,7 +246,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.output_tokens + (self.reasoning_tokens or 0)
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What came back, as parsed.
 
     `complete` is False when the stream ended before the provider said it was done. `error` is the
@@ -267,7 +267,7 @@ class Reply(msgspec.Struct, frozen=True):
     complete: bool = True
 
 
-class Timing(msgspec.Struct, frozen=True):
+class Timing(msgspec.Struct, frozen=True, gc=False):
     """Seconds since the epoch: request in, first and last byte of the reply out (None: never)."""
 
     started: float
@@ -275,7 +275,7 @@ class Timing(msgspec.Struct, frozen=True):
     ended: float | None = None
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Whose call this is, and how we know.
 
     `confidence` is 0..1; `evidence` is one line a person can read. `path` is the sessions from the

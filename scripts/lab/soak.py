@@ -48,13 +48,13 @@ _STATES = "select state, count(*) from calls group by state"
 class Leaver(Connection):
     """Hangs up when a reply has begun, and comes back with something else."""
 
-    async def _read_chunks(self) -> float:
+    async def _read_chunks(self) -> list[float]:
         first = time.perf_counter()
         await self._reader.readline()
         self._writer.close()
         await self.open()
         self._now = iter(())
-        return first
+        return [first]
 
 
 class Held(NamedTuple):

@@ -181,7 +181,12 @@ def pieces_of(message: Message) -> tuple[Pieces, ...]:
     found: list[Pieces] = list(_thoughts(message.raw))
     for part in message.parts:
         if isinstance(part, Text):
-            found.append(Words(part.text))
+            newest = found[-1] if found else None
+            if isinstance(newest, Words) and message.role is Role.ASSISTANT:
+                found.pop()  # a model's parts go on in the middle of a sentence
+                found.append(Words(newest.text + part.text))
+            else:
+                found.append(Words(part.text))
         elif isinstance(part, ToolCall):
             found.append(Asked(part.id, part.name, part.arguments))
         elif isinstance(part, ToolResult):

@@ -172,7 +172,7 @@ def _print_changes(before: dict[str, str], identified: list[Identified]) -> None
 def explain(call_id: str, db: Path | None, config: str) -> None:
     """Print the ladder for one recorded call: what each rung looked at, where it stopped, why.
 
-    CALL is a call's id or its beginning, or the id of a session, for its newest call.
+    CALL is the id of a call, or of a session, for its newest call; or the beginning of one.
     """
     source = db or files.traces()
     if not source.exists():
@@ -200,10 +200,14 @@ def _meant(wanted: str, found: list[RecordedCall], source: Path) -> str:
         return of_session[-1]
     ids = [call.id for call in found]
     meant = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
+    if not meant:
+        newest = {c.record.identity.session_id: c.id for c in found if c.record}
+        meant = [id for session, id in newest.items() if session.startswith(wanted)]
     if len(meant) == 1:
         return meant[0]
-    several = f"{len(meant)} calls begin so: {', '.join(meant[:3])} ..."
-    raise click.ClickException(f"{source}: {several if meant else f'there is no call {wanted}'}")
+    several = f"{len(meant)} calls or sessions begin so: {', '.join(meant[:3])} ..."
+    none = f"there is no call and no session {wanted}"
+    raise click.ClickException(f"{source}: {several if meant else none}")
 
 
 def _recorded_names(identified: list[Identified]) -> dict[str, str]:

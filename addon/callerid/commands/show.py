@@ -31,6 +31,8 @@ from callerid.archive.transcript import (
     shown_arguments,
 )
 from callerid.commands import reading
+from callerid.traces.pack import NotPacked
+from callerid.wire.wirejson import NotJSON
 
 FOLDED_LINES = 3  # of a tool's answer, and of what a model thought
 FOLDED_CHARACTERS = 300
@@ -64,6 +66,8 @@ def show(wanted: str, full: bool, as_json: bool, db: Path | None) -> None:
     console = reading.console()
     console.print(Text(title, style="bold"))
     print_lines(console, lines, full=full)
+    if lines and not any(line.pieces for line in lines):
+        console.print("No word of it is on record (record.content).", style="dim")
 
 
 def print_lines(console: Console, lines: Iterable[Line], *, full: bool = False) -> None:
@@ -151,7 +155,12 @@ def diff(first: str, second: str | None, as_json: bool, db: Path | None) -> None
             two = archive.call_id(database, second)
         else:
             one, two = _before(database, one), one
-        found = compare(database, one, two)
+        try:
+            found = compare(database, one, two)
+        except (NotJSON, NotPacked):
+            raise click.ClickException(
+                f"what {one} or {two} sent is not on record (record.content), or broken"
+            ) from None
     if as_json:
         reading.print_json({"why": found.why, **msgspec.to_builtins(found)})
         return

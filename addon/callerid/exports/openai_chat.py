@@ -121,13 +121,18 @@ class _Told:
 
 def _words(message: Message) -> str:
     said: list[str] = []
+    is_spoken = False  # what came last
     for part in message.parts:
         if isinstance(part, Text) and part.text:
-            said.append(part.text)
+            if is_spoken and message.role is Role.ASSISTANT:
+                said[-1] += part.text  # a model's parts go on in the middle of a sentence
+            else:
+                said.append(part.text)
         elif isinstance(part, Opaque):
             said.append(f"[{part.type}]")
         elif isinstance(part, Reference):
             said.append(f"[see {part.id}]")
+        is_spoken = isinstance(part, Text) and bool(part.text)
     return "\n".join(said)
 
 

@@ -24,7 +24,7 @@ LOOKED_AT = 32  # messages from the end, most of them new
 Link = bytes  # the name of a prefix; canonical.DIGEST_BYTES long
 
 
-class History(msgspec.Struct, frozen=True):
+class History(msgspec.Struct, frozen=True, gc=False):
     """What was said up to one call: the units, and the name of the prefix that each one ends.
 
     `start` is the name of the empty prefix: the scope, or, where the client sends only what is
@@ -50,7 +50,7 @@ class History(msgspec.Struct, frozen=True):
         return self if len(units) == len(self.units) else _of(self.start, units)
 
 
-class Trail(msgspec.Struct, frozen=True):
+class Trail(msgspec.Struct, frozen=True, gc=False):
     """A history that another can be built on without reading it again.
 
     `ends` says how many units lie up to the end of each message; -1 where results of tools come

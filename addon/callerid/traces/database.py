@@ -57,6 +57,7 @@ def open_database(path: Path) -> Database:
 
 
 def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
+    _refuse_foreign(connection, path)
     connection.execute("pragma auto_vacuum = incremental")  # of a new file; see retention.py
     connection.execute("pragma secure_delete = on")  # what is deleted is overwritten
     connection.execute("pragma journal_mode = wal")
@@ -68,6 +69,17 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
         with connection:
             schema.apply(database)
     return database
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse another program's database before anything in it is touched."""
+    rows = connection.execute("select name from sqlite_master where type = 'table' order by name")
+    tables = [str(name) for (name,) in rows]
+    if tables and schema.migrations_table not in tables:
+        raise BadDatabase(
+            f"{path}: is no traces.db, but a database of another program "
+            f"(it has {', '.join(tables[:3])}); nothing was changed in it"
+        )
 
 
 def _refuse_newer(database: Database, path: Path) -> None:

@@ -37,7 +37,7 @@ class Exactness(StrEnum):
     ABSENT = "absent"  # there is none on record
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A call as it stands, to be written down; it is written when it begins and when it ends.
 
     `body` is the request's, unpacked: only what begins brings it, and only until it is written.

@@ -424,7 +424,7 @@ def test_a_key_goes_to_whom_it_is_for(shelf: Shelf) -> None:
     assert credential("api.openai.com") == ("authorization", "Bearer sk-o")
     assert credential("llm.example", "OURS") == ("authorization", "Bearer sk-x")
     assert credential("api.anthropic.com").masked == (("x-api-key", "***"),)
-    with pytest.raises(CannotCall, match=r"llm.example is nobody's .* --key-from NAME"):
+    with pytest.raises(CannotCall, match=r"no key is known for llm.example .* --key-from NAME"):
         credential("llm.example")
     with pytest.raises(CannotCall, match="NOBODYS is not set"):
         credential("llm.example", "NOBODYS")

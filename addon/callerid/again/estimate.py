@@ -39,10 +39,16 @@ def after(prices: Prices, prepared: Prepared, provider: str, reply: Reply, now: 
     return Estimate(usage.total_input_tokens, usage.total_output_tokens, price)
 
 
-def grown(facts: CallFacts, more: str) -> int | None:
-    """The tokens that go in when a call and its reply are followed by some words."""
+def grown(facts: CallFacts, more: str, body_bytes: int) -> int | None:
+    """The tokens that go in when a call, or a part of it, is followed by some words.
+
+    A body that is shorter than the call's keeps a part of what was said: it has that part of the
+    tokens, about. Else the reply goes along.
+    """
     if facts.input_tokens is None:
         return None
+    if facts.request_bytes and body_bytes < facts.request_bytes:
+        return round(facts.input_tokens * body_bytes / facts.request_bytes)
     return facts.input_tokens + (facts.output_tokens or 0) + len(more) // LETTERS + 1
 
 

@@ -62,8 +62,8 @@ def credential(
     row = at_host(table, facts.host)
     if row is None or not row.keys:
         raise CannotCall(
-            f"{facts.host} is nobody's that config/providers.yaml has a key for: --key-from NAME "
-            "says which environment variable holds it"
+            f"no key is known for {facts.host} (config/providers.yaml has none): --key-from NAME "
+            "names the environment variable that holds it"
         )
     key = key_of(row, environment)
     if not key:

@@ -91,7 +91,7 @@ def _say(
         together.print_curl(asking, prepared, declared)
         return
     credential, provider = asking.credential(prepared), asking.provider(prepared)
-    given = estimate.grown(origin.facts, text)
+    given = estimate.grown(origin.facts, text, len(prepared.body))
     expected = estimate.before(asking.prices, prepared, provider, given, spent, time.time())
     together.agree(asking, f"{prepared.model} at {prepared.facts.host}", expected)
     with together.way(asking) as (proxy, certificate):

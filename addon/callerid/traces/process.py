@@ -31,7 +31,7 @@ from callerid.traces.write import Writer
 from callerid.traces.writers import mark_interrupted
 
 READ_BYTES = 1 << 20
-REMEMBERED_BYTES = 4 << 20  # of messages: what is not remembered is read again, and nobody waits
+REMEMBERED_BYTES = 24 << 20  # of messages; what is not remembered must be read again
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import os
 import queue
 import select
 import signal
+import sqlite3
 import sys
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from callerid.identity.switchboard import message_reader
 from callerid.prices import Prices
 from callerid.settings.load import Configuration
 from callerid.traces import parcels
-from callerid.traces.database import open_database
+from callerid.traces.database import BadDatabase, open_database
 from callerid.traces.discretion import discretion
 from callerid.traces.parcels import Lost, Order, Report, Unpacker, Unsent
 from callerid.traces.rows import Entry
@@ -31,6 +32,7 @@ from callerid.traces.write import Writer
 from callerid.traces.writers import mark_interrupted
 
 READ_BYTES = 1 << 20
+MARK_TRIES, MARK_SECONDS = 10, 0.1
 REMEMBERED_BYTES = 24 << 20  # of messages; what is not remembered must be read again
 
 
@@ -56,8 +58,15 @@ def main() -> None:
 
 
 def _mark(path: Path) -> None:
-    with suppress(Exception), closing(open_database(path)) as database:
-        mark_interrupted(database, path)  # or the next proxy does it when it starts
+    """Mark what was in flight as interrupted; or the next proxy does it when it starts.
+
+    Who reads the file at this moment may keep it for himself for as long as it takes to open it.
+    """
+    for _ in range(MARK_TRIES):
+        with suppress(BadDatabase, sqlite3.Error), closing(open_database(path)) as database:
+            mark_interrupted(database, path)
+            return
+        time.sleep(MARK_SECONDS)
 
 
 class _Parcels:

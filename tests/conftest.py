@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +18,9 @@ def addon_script() -> Path:
     return Path(__file__).parents[1] / "addon" / "main.py"
 
 
+Server = TypeVar("Server", RedisServer, PostgresServer)
+
+
 def _lacks(missing: Missing) -> None:
     """A server that is not installed skips a test; not in CI, which has installed it."""
     if os.environ.get("CALLERID_CI"):
@@ -24,34 +28,28 @@ def _lacks(missing: Missing) -> None:
     pytest.skip(str(missing))
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A redis-server for tests that leave it running."""
+def _running(kind: type[Server]) -> Iterator[Server]:
     try:
-        server = RedisServer()
+        server = kind()
     except Missing as missing:
         _lacks(missing)
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A redis-server for tests that leave it running."""
+    yield from _running(RedisServer)
 
 
 @pytest.fixture
 def own_redis() -> Iterator[RedisServer]:
     """A redis-server that a test may kill."""
-    try:
-        server = RedisServer()
-    except Missing as missing:
-        _lacks(missing)
-    with server:
-        yield server
+    yield from _running(RedisServer)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL for tests that leave it running."""
-    try:
-        server = PostgresServer()
-    except Missing as missing:
-        _lacks(missing)
-    with server:
-        yield server
+    yield from _running(PostgresServer)

@@ -215,7 +215,7 @@ def _print_floor(console: Console, *, is_quick: bool) -> None:
         table.add_column(name, justify="right")
     for growth in FLOORS[:1] if is_quick else FLOORS:
         found = floor.measure(growth)
-        stages = (f"{found.stages[name]:,.0f}" for name in ("parse", "identify", "stamp"))
+        stages = (f"{found.stages[name]:,.0f}" for name in floor.STAGES)
         table.add_row(
             f"{found.body_bytes / 1000:,.0f} KB", f"{found.loads:,.0f}", f"{found.request:,.0f}",
             f"{found.request / found.loads:.2f}", f"{found.reply:,.0f}", *stages,

@@ -9,7 +9,6 @@ each says of its calls: callerid in a header of the reply, the others in their l
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import time
@@ -28,6 +27,7 @@ from lab.consumers.consumer import LITELLM, Consumer
 from lab.consumers.install import install
 from lab.consumers.server import Server, free_port
 from lab.duel import ADDON, QUIET
+from lab.family import family, resident_bytes
 from lab.load import KEY, Connection, Side, percentiles
 from lab.longtalks import Shape
 from lab.proxy import Proxy
@@ -50,12 +50,12 @@ _LATER_SECONDS = 3.0  # logs are written behind the calls
 class Peer(NamedTuple):
     """A gateway under load; `sessions` are those that it named of its last calls, in their order.
 
-    None: it names none in a log, but perhaps in its replies. `process_id` 0: there is none.
+    None: it names none in a log, but perhaps in its replies. `pid` 0: there is none.
     """
 
     name: str
     port: int
-    process_id: int = 0
+    pid: int = 0
     sessions: Callable[[int], list[str]] | None = None
 
 
@@ -175,26 +175,14 @@ def _ms(side: Side, end: str) -> tuple[float, float]:
 
 def _megabytes(peer: Peer) -> float:
     """What a gateway holds in memory, with the processes that it has started."""
-    return sum(map(_resident, _family(str(peer.process_id)))) / 1e6 if peer.process_id else 0.0
-
-
-def _family(process: str) -> Iterator[Path]:
-    folder = Path("/proc") / process
-    yield folder
-    for thread in (folder / "task").iterdir():
-        for child in (thread / "children").read_text().split():
-            yield from _family(child)
-
-
-def _resident(process: Path) -> float:
-    return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return sum(map(resident_bytes, family(peer.pid))) / 1e6 if peer.pid else 0.0
 
 
 @contextmanager
 def _callerid(provider_port: int) -> Iterator[Peer]:
     mode = f"reverse:http://127.0.0.1:{provider_port}"
     with Proxy(ADDON, mode=mode, options=QUIET) as proxy:
-        yield Peer("callerid", proxy.port, proxy.process_id)
+        yield Peer("callerid", proxy.port, proxy.pid)
 
 
 @contextmanager
@@ -211,7 +199,7 @@ def _cylestio(programs: Path, folder: Path, provider_port: int) -> Iterator[Peer
 
     with Server(command, {"ANTHROPIC_API_KEY": KEY}, log) as server:
         server.wait_for(f"http://127.0.0.1:{port}/metrics", "llm-proxy")
-        yield Peer(f"Cylestio Perimeter {CYLESTIO.version}", port, server.process_id, sessions)
+        yield Peer(f"Cylestio Perimeter {CYLESTIO.version}", port, server.pid, sessions)
 
 
 @contextmanager
@@ -245,4 +233,4 @@ def _litellm(programs: Path, folder: Path, provider_port: int) -> Iterator[Peer]
 
     with Server(command, env, folder / "log") as server:
         server.wait_for(f"http://127.0.0.1:{port}/health/liveliness", "alive")
-        yield Peer(f"LiteLLM {LITELLM.version}", port, server.process_id, sessions)
+        yield Peer(f"LiteLLM {LITELLM.version}", port, server.pid, sessions)

@@ -82,11 +82,6 @@ class Proxy:
         with self._news:
             return "\n".join(self._lines)
 
-    @property
-    def process_id(self) -> int:
-        """The process, while it runs."""
-        return self._process.pid
-
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             self._command,

@@ -21,13 +21,14 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from lab.canned import CannedProvider
 from lab.duel import ADDON, QUIET
+from lab.family import family, resident_bytes
 from lab.ledger import conversations
 from lab.load import Connection, Wrong, percentiles
 from lab.longtalks import Shape
@@ -189,22 +190,13 @@ def _milliseconds(took: list[float]) -> tuple[float, float]:
 
 def held_by(proxy: Proxy) -> Held:
     """What a proxy holds now, with the processes that it started; raises OSError without /proc."""
-    processes = list(_family(proxy.pid))
-    pages = sum(int((each / "statm").read_text().split()[1]) for each in processes)
+    processes = list(family(proxy.pid))
     files = (proxy.traces, Path(f"{proxy.traces}-wal"))
     return Held(
-        pages * os.sysconf("SC_PAGESIZE"),
+        sum(map(resident_bytes, processes)),
         sum(len(os.listdir(each / "fd")) for each in processes),
         sum(path.stat().st_size for path in files if path.exists()),
     )
-
-
-def _family(pid: int) -> Iterator[Path]:
-    process = Path(f"/proc/{pid}")
-    yield process
-    for task in (process / "task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
 
 
 def _settled(traces: Path, calls: int) -> dict[str, int]:

@@ -87,11 +87,6 @@ def asked(endpoint: Endpoint, name: str, line: Line) -> Asked:
     return Asked(endpoint.dialect, model, connections)
 
 
-def can_speak(dialect: Dialect) -> bool:
-    """Whether there is what speaks a dialect."""
-    return dialect in _KINDS
-
-
 def _http() -> Any:
     """The library that the SDKs stand on: httpx2 from Python 3.12 on, else httpx."""
     try:

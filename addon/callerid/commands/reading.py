@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -158,8 +157,3 @@ def tokens(given: int | None, taken: int | None) -> str:
     if given is None and taken is None:
         return "unknown"
     return f"{given or 0:,} → {taken or 0:,}"
-
-
-def is_shown_to_people() -> bool:
-    """Whether somebody looks at a terminal."""
-    return sys.stdout.isatty()

@@ -32,7 +32,7 @@ from callerid.stamp.upstreams import Upstreams
 from callerid.traces.apart import ApartRecorder
 from callerid.traces.database import keep_digest_key
 from callerid.traces.discretion import discretion
-from callerid.traces.record import Recorder, ThreadRecorder
+from callerid.traces.record import Recorder, in_a_thread
 from callerid.traces.restore import restore, restored_bindings
 from callerid.traces.rows import Entry
 
@@ -141,15 +141,13 @@ class Setup:
 def _recorder(database: Path, configuration: Configuration, guard: Guard) -> Recorder:
     """What records: in a process of its own, if it shall and one can be started."""
     settings = configuration.settings.record
-    discreetly = discretion(configuration, guard)  # a mistake is said here, at the start
+    discretion(configuration, guard)  # a mistake is said here, at the start
     if settings.own_process and os.name == "posix" and not hasattr(sys, "frozen"):
         try:
             return ApartRecorder(database, configuration, guard)
         except OSError as error:
             guard.tell(f"no process of its own for the recorder, but a thread: {error}")
-    return ThreadRecorder(
-        database, settings, guard, Prices(configuration.prices), discreetly
-    )  # fmt: skip
+    return in_a_thread(database, configuration, guard)
 
 
 def _exporter(configuration: Configuration, guard: Guard, numbers: Numbers) -> LiveExport | None:

@@ -18,12 +18,10 @@ from pathlib import Path
 
 from callerid import processes
 from callerid.guard import Guard
-from callerid.prices import Prices
 from callerid.settings.load import Configuration
 from callerid.traces import parcels
-from callerid.traces.discretion import discretion
 from callerid.traces.parcels import Order, Packer, Parcel, Report, Unsent
-from callerid.traces.record import Room, ThreadRecorder
+from callerid.traces.record import Room, ThreadRecorder, in_a_thread
 from callerid.traces.rows import Entry
 from callerid.traces.scribe import RETRY_SECONDS
 
@@ -37,11 +35,11 @@ class ApartRecorder:
     """A Recorder with a process of its own; with a thread, where that process does not start."""
 
     def __init__(self, path: Path, configuration: Configuration, guard: Guard) -> None:
-        self._settings = configuration.settings.record
+        settings = configuration.settings.record
         self.path = path
-        self.most_reply_bytes = self._settings.reply_bytes
+        self.most_reply_bytes = settings.reply_bytes
         self._order = Order(path, configuration)
-        self._room = Room(self._settings)
+        self._room = Room(settings)
         self._guard = guard
         self._entries: deque[Entry] = deque()
         self._has_entries = threading.Event()
@@ -147,9 +145,7 @@ class ApartRecorder:
     def _drop(self, what: str) -> None:
         """Count what a process had when it went away; one that never worked had nothing."""
         if not self._is_settled.is_set():
-            settings, prices = self._settings, Prices(self._order.configuration.prices)
-            discreetly = discretion(self._order.configuration, self._guard)
-            instead = ThreadRecorder(self.path, settings, self._guard, prices, discreetly)
+            instead = in_a_thread(self.path, self._order.configuration, self._guard)
             self._guard.note("no_process", f"{what} before it worked; a thread writes instead")
             for entry in self._entries:
                 instead.put(entry)

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from callerid.guard import Guard
 from callerid.prices import Prices
+from callerid.settings.load import Configuration
 from callerid.settings.values import RecordSettings
-from callerid.traces.discretion import Discretion
+from callerid.traces.discretion import Discretion, discretion
 from callerid.traces.rows import Entry
 from callerid.traces.scribe import BATCH, Scribe
 from callerid.traces.write import Writer
@@ -118,6 +119,14 @@ class ThreadRecorder:
 
     def _finished(self, entries: list[Entry]) -> None:
         self._room.give_back(len(entries), sum(entry.size for entry in entries))
+
+
+def in_a_thread(path: Path, configuration: Configuration, guard: Guard) -> ThreadRecorder:
+    """A recorder as the settings say, with a thread of its own; raises BadSetting."""
+    return ThreadRecorder(
+        path, configuration.settings.record, guard, Prices(configuration.prices),
+        discretion(configuration, guard),
+    )  # fmt: skip
 
 
 class _Queue:

@@ -58,7 +58,7 @@ class Server:
             os.killpg(self._process.pid, which)
 
     @property
-    def process_id(self) -> int:
+    def pid(self) -> int:
         """The process, while it runs."""
         return self._process.pid
 

@@ -7,6 +7,7 @@ with `apart` a process of the recorder's own writes.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -57,4 +58,5 @@ def main(path: Path, name: str, where: str = "") -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     main(Path(sys.argv[1]), *sys.argv[2:])

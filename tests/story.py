@@ -8,7 +8,7 @@ A story is YAML (tests/stories/*.yaml), and is told in every dialect unless it n
       settings: {session: {...}}   # default: the shipped ones
       calls:
         - send: [user: Hello]      # user, assistant, system: text; call: {name, arguments}; result
-          reply: Hi there!         # or {call: {name: ..., arguments: {...}}}, or a list of both
+          reply: Hi there!         # or {call: {name, arguments, id}}, or a list of both
           is: a                    # the session that this call belongs to, by a name of our own
           because: new
         - {"on": a, then: [user: More], reply: Sure., is: a, because: history}
@@ -159,7 +159,7 @@ def _chat(system: str, tools: list[str], sent: list[Any]) -> dict[str, Any]:
 def _chat_message(at: int, who: str, said: Any) -> dict[str, Any]:
     if who == "call":
         function = {"name": said["name"], "arguments": json.dumps(said.get("arguments", {}))}
-        call = {"id": f"call_{at}", "type": "function", "function": function}
+        call = {"id": said.get("id", f"call_{at}"), "type": "function", "function": function}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
     if who == "result":
         return {"role": "tool", "tool_call_id": f"call_{at - 1}", "content": said}
@@ -187,7 +187,12 @@ def _anthropic_message(at: int, who: str, said: Any) -> dict[str, Any]:
 
 def _tool_use(at: int, said: dict[str, Any]) -> dict[str, Any]:
     asked = said.get("arguments", {})
-    return {"type": "tool_use", "id": f"toolu_{at}", "name": said["name"], "input": asked}
+    return {
+        "type": "tool_use",
+        "id": said.get("id", f"toolu_{at}"),
+        "name": said["name"],
+        "input": asked,
+    }
 
 
 def _responses(system: str, tools: list[str], sent: list[Any]) -> dict[str, Any]:
@@ -203,7 +208,7 @@ def _responses(system: str, tools: list[str], sent: list[Any]) -> dict[str, Any]
 def _responses_item(at: int, who: str, said: Any) -> dict[str, Any]:
     if who == "call":
         asked = {"name": said["name"], "arguments": json.dumps(said.get("arguments", {}))}
-        return {"type": "function_call", "call_id": f"c{at}"} | asked
+        return {"type": "function_call", "call_id": said.get("id", f"c{at}")} | asked
     if who == "result":
         return {"type": "function_call_output", "call_id": f"c{at - 1}", "output": said}
     kind = "output_text" if who == "assistant" else "input_text"

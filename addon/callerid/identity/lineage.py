@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from callerid.identity.history import History
 from callerid.identity.memory import Memory
+from callerid.identity.retelling import reply_retold
 from callerid.identity.session import Point, Session, State
 from callerid.turn import Client, Role
 
@@ -23,9 +24,10 @@ class Way(IntEnum):
 
     RETRY = 0  # the same call, which failed
     ON = 1  # from a reply that nothing has gone on from
-    AGAIN = 2  # the same call, which was answered: regenerate
-    GROWN = 3  # from a call that failed, or whose reply the client dropped or rewrote
-    FORK = 4  # from a point that something else has gone on from
+    RETOLD = 2  # from such a reply, which the client tells in other words
+    AGAIN = 3  # the same call, which was answered: regenerate
+    GROWN = 4  # from a call that failed, or whose reply the client dropped or rewrote
+    FORK = 5  # from a point that something else has gone on from
 
 
 class Step(NamedTuple):
@@ -63,9 +65,12 @@ def follow(
             if not memory.is_live(point.session, now):
                 continue
             way = _way(point, history, at, agent_id)
-            if way is None:
+            if way is not None:
+                step = Step(point, way, at, _said(point, history, at))
+            elif reply := reply_retold(point, history, at, issuers, memory):
+                step = Step(reply, Way.RETOLD, at + 1, at + 1)
+            else:
                 continue
-            step = Step(point, way, at, _said(point, history, at))
             floor = max(floor, step.said)
             best.append(step)
         if best and at <= floor:

@@ -61,10 +61,13 @@ def reached(step: Step) -> str:
     return evidence + (f"; {step.rivals} more fit as well" if step.rivals else "")
 
 
-CONFIDENCE = {Way.RETRY: 0.95, Way.ON: 0.99, Way.AGAIN: 0.9, Way.GROWN: 0.85, Way.FORK: 0.9}
+CONFIDENCE = {
+    Way.RETRY: 0.95, Way.ON: 0.99, Way.RETOLD: 0.95, Way.AGAIN: 0.9, Way.GROWN: 0.85, Way.FORK: 0.9,
+}  # fmt: skip
 _WAYS = {
     Way.RETRY: "the same call again, which failed in",
     Way.ON: "it goes on from the newest reply of",
+    Way.RETOLD: "it goes on from the newest reply, told in other words, of",
     Way.AGAIN: "the same call again, as answered in",
     Way.GROWN: "it goes on from an unfinished call of",
     Way.FORK: "it leaves an earlier point of",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from callerid.identity import sketch
@@ -24,10 +24,20 @@ MIN_QUOTE = 16  # characters: shorter errands ("ls", "main.py") are in everyone'
 _SAID = re.compile(
     r"prompt|task|desc|instruct|message|request|question|objective|goal|expect|input|brief"
 )
+# A text that is given to something in code or JSON that a model wrote as words, by a name or first:
+# `ask(task="...")`, `ask("...")`, `{"task": "..."}`. Programs run it, as they run calls of tools.
+_GIVEN = re.compile(
+    r'''(?:\b(\w+)\s*=\s*|["'](\w+)["']\s*:\s*|\w\(\s*)f?("""|"|'(?:'')?)((?:(?!\3)[^\\]|\\.){16,}?)\3''',
+    re.S,
+)
+_ESCAPED = re.compile(r"\\(.)", re.S)
+CODE_READ = 20_000  # characters: the newest of a reply
 MIN_CONTAINED = 48  # characters: a few words that stand in a prompt as well prove nothing
+MIN_SPACES = 6  # of a task that is a small part of a text
 GOOD_PART = 1 / 3  # of a text: cagent's wrapping is twice as long as a short task
 MAX_ERRANDS = 16  # kept per session: more sub-agents than these are not sent at once
 ERRAND_KEPT = 600  # characters
+MAX_DEPTH = 3  # of a tool's arguments
 SHARED_OF_SUMMARY = 4  # of a sketch's twelve: clients keep a part (<summary>) of what was written
 RETOLD = 20_000  # characters: the newest part of a conversation that is told as one text
 MIN_SUMMARY = 200  # characters: a reply that is one sentence long summarises nothing
@@ -40,27 +50,61 @@ class Quote(NamedTuple):
     what: str
 
 
-def errands_in(messages: Iterable[Message]) -> list[str]:
-    """The texts that a reply gives to tools, long enough to be known again."""
-    found: list[str] = []
-    for message in messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall):
-                found += _texts(part.arguments, 0)
-    return found
+class Errand(NamedTuple):
+    """A text that a reply gives to a tool or in code; `is_task`: under a name that says so."""
+
+    text: str
+    is_task: bool
 
 
-def _texts(value: object, depth: int, name: str = "") -> list[str]:
+def errands_in(messages: Iterable[Message]) -> list[Errand]:
+    """The texts that a reply gives to tools or in code, long enough to be known again."""
+    return [
+        errand
+        for message in messages
+        for part in message.parts
+        for errand in (
+            _texts(part.arguments, 0)
+            if isinstance(part, ToolCall)
+            else _given_in(part.text)
+            if isinstance(part, Text)
+            else ()
+        )
+    ]
+
+
+def _given_in(said: str) -> Iterator[Errand]:
+    """The texts that code or JSON in a model's words gives to something."""
+    if "(" in said or "{" in said:
+        for name, member, _, written in _GIVEN.findall(said[-CODE_READ:]):
+            text = _ESCAPED.sub(lambda sign: " " if sign[1] in "nrt" else sign[1], written)
+            yield from _texts(text, 0, name or member)
+
+
+def _texts(value: object, depth: int, name: str = "") -> Iterator[Errand]:
     """The texts in a tool's arguments that are long enough to be known again."""
     if isinstance(value, str):
-        least = MIN_QUOTE if _SAID.search(name.lower()) else MIN_CONTAINED
-        return [value] if len(value) >= least else []
-    if depth > 3:
-        return []
-    if isinstance(value, dict):
-        return [t for key, item in value.items() for t in _texts(item, depth + 1, str(key))]
-    items = value if isinstance(value, list) else ()
-    return [text for item in items for text in _texts(item, depth + 1, name)]
+        is_task = bool(_SAID.search(name.lower()))
+        if len(value) >= (MIN_QUOTE if is_task else MIN_CONTAINED):
+            yield Errand(value, is_task)
+    elif depth <= MAX_DEPTH and isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, depth + 1, str(key))
+    elif depth <= MAX_DEPTH and isinstance(value, list):
+        for item in value:
+            yield from _texts(item, depth + 1, name)
+
+
+def own_tasks(errands: Iterable[Errand], asked: str) -> tuple[str, ...]:
+    """The tasks among some errands (plain texts) that do not just repeat what was asked."""
+    return tuple(
+        text
+        for text, is_task in errands
+        if is_task
+        and len(text) >= MIN_CONTAINED
+        and text.count(" ") >= MIN_SPACES
+        and text not in asked
+    )
 
 
 def opening_texts(messages: Iterable[Message]) -> list[str]:
@@ -79,7 +123,10 @@ def errand_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Qu
     for text in texts:
         near = _near(text, salt, memory.errands, memory, now)
         for session in sorted(near, key=lambda session: -session.seen):
-            if errand := _errand_in(text, session.errands):
+            waiting = session.tasks if session.is_waiting else ()
+            # Some programs wrap a task in a page of rules; the sender waits until it is done.
+            task = next((task for task in waiting if task in text), "")
+            if errand := _errand_in(text, session.errands) or task:
                 return Quote(session, errand)
     return None
 
@@ -93,7 +140,8 @@ def handed_on(messages: Sequence[Message], plain: Callable[[str], str]) -> str:
     given: list[str] = []
     for message in reversed(messages):
         if message.role is Role.ASSISTANT:
-            errands = errands_in([message])
+            calls = (part for part in message.parts if isinstance(part, ToolCall))
+            errands = [each.text for call in calls for each in _texts(call.arguments, 0)]
             if not words or not errands:
                 break
             given += errands

@@ -9,6 +9,7 @@ from callerid.identity import likeness, quotes, sketch
 from callerid.identity.history import History
 from callerid.identity.memory import Memory
 from callerid.identity.openings import first_words
+from callerid.identity.quotes import Errand
 from callerid.identity.session import Point, Session, State
 from callerid.turn import Call, Client, Kind, Relation, Reply, Role, Unit
 from callerid.wire import canonical
@@ -168,13 +169,20 @@ def reply(
         memory.responses.add(session, (session.scope, id), spoken)
     for id in likeness.tool_ids(answer.messages):
         memory.tool_ids.add(session, (session.scope, id), session)
+    errands = [
+        Errand(reader.plain(text)[: quotes.ERRAND_KEPT], is_task)
+        for text, is_task in quotes.errands_in(answer.messages)[-quotes.MAX_ERRANDS :]
+    ]
     if is_newest:
         words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
         session.tail = words.tail
         memory.lengthen(session, words.messages)
         session.ends_in_text = bool(answer.messages[-1].text)
-        _keep_reply(session, words.reply, _asked_words(asked, reader), memory)
-    _keep_errands(session, [reader.plain(t) for t in quotes.errands_in(answer.messages)], memory)
+        session.spoken = len(units[0].letters)
+        asked_words = _asked_words(asked, reader)
+        _keep_reply(session, words.reply, asked_words, memory)
+        session.tasks = quotes.own_tasks(errands, asked_words)
+    _keep_errands(session, errands, memory)
 
 
 def _after(point: Point, units: Sequence[Unit]) -> Point:
@@ -219,12 +227,11 @@ def _keep_reply(session: Session, text: str, asked: str, memory: Memory) -> None
     memory.replies.keep(session, text, besides=asked)
 
 
-def _keep_errands(session: Session, texts: list[str], memory: Memory) -> None:
+def _keep_errands(session: Session, given: list[Errand], memory: Memory) -> None:
     """Let the newest texts that the model gave to tools find the session, and no older ones."""
     salt = histories.salt(histories.beginning(session.scope))
     newest: dict[str, list[int]] = {}
-    for text in texts[-quotes.MAX_ERRANDS :]:
-        errand = text[: quotes.ERRAND_KEPT]
+    for errand, _ in given:
         numbers = newest.pop(errand, []) or session.errands.get(errand)
         newest[errand] = numbers or sketch.sketch(errand, salt)
     errands(session, newest, memory)

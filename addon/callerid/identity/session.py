@@ -54,18 +54,20 @@ class Session:
     """What is remembered of one session.
 
     `said` is what the model said on the session's present path, as unit keys; `given` is what the
-    client's first history put into the model's mouth (examples, or words said before us). `tail`
-    is the plain text of the newest messages up to its newest reply, and `ends_in_text` says that
-    this reply has words. `errands` are the newest texts that its model gave to tools, with their
-    sketches. `messages` is how many messages of people and models the newest history has, with its
-    reply. `head` is the newest point, `asked` the digest of what was asked last. `is_searched` says
-    that the client asks calls again that were answered and gone on from: it tries other ways. `run`
-    is the id of the run that the client declares.
+    client's first history put into the model's mouth (examples, or words said before us). `tail` is
+    the plain text of the newest messages up to its newest reply, and `ends_in_text` says that this
+    reply has words, and `spoken` how many letters of them come first in it. `errands` are the
+    newest texts that its model gave to tools, with their sketches, and `tasks` those of the newest
+    reply that are tasks in words of its own. `messages` is how many messages of people and models
+    the newest history has, with its reply. `head` is the newest point, `asked` the digest of what
+    was asked last. `is_searched` says that the client asks calls again that were answered and gone
+    on from: it tries other ways. `run` is the id of the run that the client declares.
     """
 
     __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
                  "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
-                 "relation", "root_id", "run", "said", "scope", "seen", "tail")  # fmt: skip
+                 "relation", "root_id", "run", "said", "scope", "seen", "spoken",
+                 "tail", "tasks")  # fmt: skip
 
     def __init__(self, id: str, client: Client, now: float) -> None:
         self.id = id
@@ -87,9 +89,16 @@ class Session:
         self.given: frozenset[int] = frozenset()
         self.tail = ""
         self.ends_in_text = False
+        self.spoken = 0
         self.errands: dict[str, list[int]] = {}
+        self.tasks: tuple[str, ...] = ()
 
     @property
     def newest_call(self) -> Point | None:
         """The newest call: the head, or the call that the head replies to."""
         return self.head.before if self.head is not None and self.head.is_reply else self.head
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a reply has come, and nothing has gone on from it."""
+        return self.head is not None and self.head.is_reply and self.head.is_open

@@ -87,8 +87,10 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     has_declared_id: bool
     is_searched: bool
     ends_in_text: bool
+    spoken: int
     tail: str
     errands: dict[str, list[int]]
+    tasks: tuple[str, ...]
     reply: list[int]
     bound: tuple[str, float, bool] | None
 

@@ -7,6 +7,7 @@ nothing is found by it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ REPLY_SAMPLES = 4  # told of a newest reply, the smallest numbers of its sketch
 ERRAND_SAMPLES = 8  # of an errand; a part of it may be all that is quoted
 QUOTED_SAMPLES = 256  # looked up of an opening, which may hold a reply among other words
 SENT_SAMPLES = 64  # looked up of a text that may be an errand: of it an errand is a good part
+MOST_WORDS = 16  # of the model's newest that may be ids
+_ID = re.compile(rf"[\w-]{{{likeness.MIN_TOOL_ID},}}")
 _SETTLED = (Because.HEADER, Because.BODY, Because.RESPONSE_ID, Because.RETRY)
 
 
@@ -156,6 +159,8 @@ def alike(question: Question) -> Asked:
     for _, each in question.history.model_units()[: -likeness.LOOKED_UP - 1 : -1]:
         name = histories.key(start, each)
         asking.name(unit(name), memory.units.get(name))
+    for id in _ids_in_words(question.call):
+        asking.name(tool(scope, id), memory.tool_ids.get((scope, id)))
     salt = histories.salt(start)
     words = likeness.words_of(question.call.messages, question.plain)
     if len(words.reply) >= likeness.MIN_REPLY:
@@ -171,6 +176,13 @@ def alike(question: Question) -> Asked:
             _samples(asking, b"e", _smallest(text, salt, SENT_SAMPLES), memory.errands)
     _just_begun(asking, question)
     return asking.asked()
+
+
+def _ids_in_words(call: Call) -> list[str]:
+    """What may be ids of tool calls in the model's newest words: some clients write them down."""
+    said = (message.text for message in reversed(call.messages) if message.role is Role.ASSISTANT)
+    words = next(filter(None, said), "")[-likeness.RAW_TAIL :]
+    return [word for word in _ID.findall(words) if any(map(str.isdigit, word))][-MOST_WORDS:]
 
 
 def _just_begun(asking: _Asking, question: Question) -> None:

@@ -82,7 +82,7 @@ def joined(units: list[Unit]) -> list[Unit]:
         else:
             whole.append(unit)
     for at, letters in goes_on.items():
-        whole[at] = _letters("".join([whole[at].letters, *letters]))
+        whole[at] = words("".join([whole[at].letters, *letters]))
     return whole
 
 
@@ -117,7 +117,7 @@ def _unit(role: Role, part: Part, injected: Injected) -> Unit | None:
         is_models = role is Role.ASSISTANT
         said = plain(_without_thinking(part.text) if is_models else part.text, injected)
         if is_models and said:
-            return _letters(said.replace(" ", ""))
+            return words(said.replace(" ", ""))
         return Unit(role, digest(role, said), len(said)) if said else None
     if isinstance(part, ToolCall):
         asked = arguments_text(part.arguments, injected)
@@ -137,7 +137,8 @@ def _without_thinking(text: str) -> str:
     return said if end and "<think>" not in thought else text
 
 
-def _letters(said: str) -> Unit:
+def words(said: str) -> Unit:
+    """The unit that a model's words make, given without spaces."""
     return Unit(Role.ASSISTANT, digest(Role.ASSISTANT, said), len(said), letters=said)
 
 

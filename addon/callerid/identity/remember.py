@@ -174,15 +174,23 @@ def reply(
         for text, is_task in quotes.errands_in(answer.messages)[-quotes.MAX_ERRANDS :]
     ]
     if is_newest:
-        words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
-        session.tail = words.tail
-        memory.lengthen(session, words.messages)
-        session.ends_in_text = bool(answer.messages[-1].text)
         session.spoken = len(units[0].letters)
-        asked_words = _asked_words(asked, reader)
-        _keep_reply(session, words.reply, asked_words, memory)
-        session.tasks = quotes.own_tasks(errands, asked_words)
+        _keep_words(session, asked, answer, errands, reader, memory)
     _keep_errands(session, errands, memory)
+
+
+def _keep_words(
+    session: Session, asked: Call, answer: Reply, errands: list[Errand], reader: MessageReader,
+    memory: Memory,
+) -> None:  # fmt: skip
+    """Remember the newest words of a session, by which it is recognised where nothing is exact."""
+    words = likeness.words_of((*asked.messages, *answer.messages), reader.plain)
+    session.tail = words.tail
+    memory.lengthen(session, words.messages)
+    session.ends_in_text = bool(answer.messages[-1].text)
+    asked_words = _asked_words(asked, reader)
+    _keep_reply(session, words.reply, asked_words, memory)
+    session.tasks = quotes.own_tasks(errands, asked_words)
 
 
 def _after(point: Point, units: Sequence[Unit]) -> Point:

@@ -94,6 +94,8 @@ class Agents:
         """The agent that makes a call; a new one (by the id given) where no known one is close."""
         prompt = self._steady(call.system)
         tools = frozenset(call.tools)
+        if (known := self._without_tools(id, prompt, tools)) is not None:
+            return known
         bare = not prompt and not tools
         key = digest(prompt, *sorted(tools), *([client_name] if bare else []))
         agent = self._known.get(key)
@@ -122,6 +124,17 @@ class Agents:
     def known(self, id: str) -> Agent | None:
         """The agent with an id, if it is remembered."""
         return self._by_id.get(id)
+
+    def within(self, id: str, asking: Agent) -> Agent:
+        """Who asks within a session of an agent: that one, also where it has no tools left.
+
+        Agents are made to answer at last, or to sum up, by a call with their prompt and no tools.
+        """
+        return self._without_tools(id, asking.prompt, asking.tools) or asking
+
+    def _without_tools(self, id: str, prompt: str, tools: frozenset[str]) -> Agent | None:
+        agent = self._by_id.get(id)
+        return agent if agent is not None and not tools and agent.prompt == prompt else None
 
     def _steady(self, system: str) -> str:
         """Masking costs; the same prompt comes with nearly every call."""

@@ -185,6 +185,8 @@ class Switchboard:
         """The turn that a call begins, as its identification has found."""
         if self.on_match is not None:
             self.on_match(question, match)
+        if match.session is not None and question.kind is Kind.MAIN:
+            question.agent = self.agents.within(match.session.agent_id, question.agent)
         identity = self._identity(question, match)
         session = match.session or self._session(request.client, identity, question.now)
         if match.before is not None and match.session is None:
@@ -260,10 +262,8 @@ class Switchboard:
 
     def _session(self, client: Client, identity: Identity, now: float) -> Session:
         session = Session(identity.session_id, client, now)
-        session.root_id = identity.root_session_id
-        session.parent_id = identity.parent_session_id
-        session.relation = identity.relation
-        session.agent_id = identity.agent_id
+        session.root_id, session.agent_id = identity.root_session_id, identity.agent_id
+        session.parent_id, session.relation = identity.parent_session_id, identity.relation
         return session
 
     def _remember(

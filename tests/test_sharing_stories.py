@@ -37,6 +37,7 @@ LOST_IN_A_RESTART = {
     "A declared id stays whose it was first, though that session is long forgotten",
     "A client that searches a tree makes branches, also from its newest call",
     "A person who has edited an earlier message and asks for another answer stays in the branch",
+    "A prompt that goes on from an earlier reply is a fork",
     "A client that takes the second of two answers goes on with the same session",
     "A client that names what was said instead of saying it again goes on with the same session",
     "Of two conversations that open alike, a title call goes with its connection",

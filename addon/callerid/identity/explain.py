@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from callerid.identity import identify as rungs
+from callerid.identity import prompts
 from callerid.identity.declaration import by_declaration
 from callerid.identity.match import Match
 from callerid.identity.question import Question
@@ -73,6 +74,12 @@ def _history(question: Question) -> str:
     )
 
 
+def _prompt(question: Question) -> str:
+    if not prompts.is_prompt(question.call.messages):
+        return "nothing: there is more than a prompt"
+    return "live sessions whose prompt and reply this prompt begins with"
+
+
 def _compaction(question: Question) -> str:
     return f"the opening, {sum(map(len, question.opening))} characters, for a summary of ours"
 
@@ -109,6 +116,7 @@ _RUNGS: tuple[tuple[str, Callable[[Question], Match | None], Callable[[Question]
     ("response_id", rungs.by_response_id, _response_id),
     ("errand", rungs.by_errand, _errand),
     ("history, retry", rungs.by_history, _history),
+    ("prompt", rungs.by_prompt, _prompt),
     ("compaction", rungs.by_compaction, _compaction),
     ("likeness", rungs.by_likeness, _likeness),
     ("opening", rungs.by_opening, _opening),

@@ -18,6 +18,7 @@ def identify(question: Question) -> Match:
         or by_response_id(question)
         or by_errand(question)
         or by_history(question)
+        or by_prompt(question)
         or by_compaction(question)
         or by_likeness(question)
         or by_opening(question)
@@ -66,6 +67,23 @@ def by_history(question: Question) -> Match | None:
     confidence = RIVALLED if step.rivals else CONFIDENCE[step.way]
     because = Because.RETRY if step.way in (Way.RETRY, Way.AGAIN) else Because.HISTORY
     return continues(question, step.point.session, confidence, reached(step), because)
+
+
+def by_prompt(question: Question) -> Match | None:
+    """The prompt is that of a live session, with its model's reply and more behind it."""
+    grown = question.grown
+    if grown is None:
+        return None
+    session = grown.session
+    evidence = f"it begins with the prompt and the reply of {session.id} ({grown.letters} letters)"
+    if grown.rivals:
+        evidence += f"; {grown.rivals} more fit as well"
+    if grown.is_newest:
+        confidence = RIVALLED if grown.rivals else CONFIDENCE[Way.ON]
+        return Match(Because.HISTORY, confidence, evidence, session, before=grown.reply)
+    evidence += ", which has gone on with something else"
+    return Match(Because.HISTORY, CONFIDENCE[Way.FORK], evidence, None, grown.reply, None,
+                 session.id, Relation.FORK)  # fmt: skip
 
 
 def by_compaction(question: Question) -> Match | None:

@@ -23,10 +23,11 @@ EXPIRED_AT_ONCE = 16  # sessions forgotten per call at most, which takes two mil
 class Memory:
     """All live sessions, and the names by which they are found.
 
-    `points` finds moments by the link of their history, `units` sessions by what their model
-    said, `replies` by a sketch of their newest reply, `errands` by a sketch of what their model
-    gave to a tool, `responses` replies and `tool_ids` tool calls by the provider's id, `declared`
-    by (scope, declared id), `companies` those of only side calls by (scope, connection, kind).
+    `points` finds moments by the link of their history, `units` sessions by what their model said,
+    `replies` by a sketch of their newest reply, `errands` by a sketch of what their model gave to a
+    tool, `prompts` by the beginning of a prompt and its reply, `responses` replies and `tool_ids`
+    tool calls by the provider's id, `declared` by (scope, declared id), `companies` those of only
+    side calls by (scope, connection, kind).
     """
 
     def __init__(self, max_sessions: int, ttl_seconds: float) -> None:
@@ -36,6 +37,7 @@ class Memory:
         self.units: Index[int, Session] = Index()
         self.replies = NewestReplies()
         self.errands: Index[int, Session] = Index()
+        self.prompts: Index[bytes, Session] = Index()
         self.responses: Index[tuple[str, str], Point] = Index()
         self.tool_ids: Index[tuple[str, str], Session] = Index()
         self.declared: Index[tuple[str, str], Session] = Index()
@@ -121,6 +123,6 @@ class Memory:
     def indexes(self) -> tuple[Index[Any, Any], ...]:
         """All indexes of what sessions are found by."""
         return (
-            self.points, self.units, self.replies, self.errands, self.responses, self.tool_ids,
-            self.declared, self.companies,
+            self.points, self.units, self.replies, self.errands, self.prompts, self.responses,
+            self.tool_ids, self.declared, self.companies,
         )  # fmt: skip

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 from callerid.identity import history as histories
-from callerid.identity import likeness, lineage, quotes
+from callerid.identity import likeness, lineage, prompts, quotes
 from callerid.identity.agents import Agent
 from callerid.identity.declared import Declared
 from callerid.identity.history import History
 from callerid.identity.likeness import Alike
 from callerid.identity.lineage import Step
 from callerid.identity.memory import Memory
+from callerid.identity.prompts import Grown
 from callerid.identity.quotes import Quote
 from callerid.identity.session import Point, Session
 from callerid.settings.values import SessionSettings
@@ -144,6 +145,15 @@ class Question:
             self.history, words, self.client, likeness.tool_ids(self.call.messages), self.issuers,
             self.memory, self.settings, self.now,
         )  # fmt: skip
+
+    @cached_property
+    def grown(self) -> Grown | None:
+        """The session whose prompt and reply the call's prompt begins with."""
+        if self.kind is not Kind.MAIN or not prompts.is_prompt(self.call.messages):
+            return None
+        return prompts.grown_from(
+            " ".join(self.opening), self.client.scope, self.client.connection, self.memory, self.now
+        )
 
     @cached_property
     def opening(self) -> list[str]:

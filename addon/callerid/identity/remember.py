@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from callerid.identity import history as histories
-from callerid.identity import likeness, quotes, sketch
+from callerid.identity import likeness, prompts, quotes, sketch
 from callerid.identity.history import History
 from callerid.identity.memory import Memory
 from callerid.identity.openings import first_words
@@ -175,6 +175,7 @@ def reply(
     ]
     if is_newest:
         session.spoken = len(units[0].letters)
+        _keep_prompt(spoken, asked, answer, reader, memory)
         _keep_words(session, asked, answer, errands, reader, memory)
     _keep_errands(session, errands, memory)
 
@@ -191,6 +192,20 @@ def _keep_words(
     asked_words = _asked_words(asked, reader)
     _keep_reply(session, words.reply, asked_words, memory)
     session.tasks = quotes.own_tasks(errands, asked_words)
+
+
+def _keep_prompt(
+    spoken: Point, asked: Call, answer: Reply, reader: MessageReader, memory: Memory
+) -> None:
+    """Let the session be found by its prompt and the reply, where nothing else was said."""
+    if prompts.is_prompt(asked.messages):
+        texts = quotes.opening_texts(asked.messages)
+        said = "".join(message.text for message in answer.messages)
+        if sum(map(len, texts)) <= prompts.MOST_LETTERS:
+            prompt = " ".join(map(reader.plain, texts))
+            prompts.keep(spoken.session, spoken, prompt, reader.plain(said), memory)
+    else:
+        prompts.drop(spoken.session, memory)
 
 
 def _after(point: Point, units: Sequence[Unit]) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
 
 from callerid.identity.history import Link
 from callerid.turn import Client, Relation
@@ -50,6 +51,15 @@ class Point:
         return self.next is None or self.next.state is State.FAILED
 
 
+class Prompt(NamedTuple):
+    """A prompt with the reply to it: how many letters, a name of all, and one of how they begin."""
+
+    reply: Point
+    letters: int
+    name: bytes
+    begun: bytes
+
+
 class Session:
     """What is remembered of one session.
 
@@ -60,13 +70,14 @@ class Session:
     newest texts that its model gave to tools, with their sketches, and `tasks` those of the newest
     reply that are tasks in words of its own. `messages` is how many messages of people and models
     the newest history has, with its reply. `head` is the newest point, `asked` the digest of what
-    was asked last. `is_searched` says that the client asks calls again that were answered and gone
-    on from: it tries other ways. `run` is the id of the run that the client declares.
+    was asked last, and `prompt` what it was, with its reply, where nothing but that was said.
+    `is_searched` says that the client asks calls again that were answered and gone on from: it
+    tries other ways. `run` is the id of the run that the client declares.
     """
 
     __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
                  "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
-                 "relation", "root_id", "run", "said", "scope", "seen", "spoken",
+                 "prompt", "relation", "root_id", "run", "said", "scope", "seen", "spoken",
                  "tail", "tasks")  # fmt: skip
 
     def __init__(self, id: str, client: Client, now: float) -> None:
@@ -83,6 +94,7 @@ class Session:
         self.messages = 0
         self.head: Point | None = None
         self.asked = b""
+        self.prompt: Prompt | None = None
         self.has_declared_id = False
         self.is_searched = False
         self.said: list[int] = []

@@ -64,8 +64,9 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     """All of a session that does not grow with it, as it is now.
 
     `born` tells this copy from others that an engine may have had before it lost them; `named_at`
-    is when all of its names were told last; `bound` is the upstream that it is sent to,
-    when that heard of it last, and whether it is closed.
+    is when all of its names were told last; `bound` is the upstream that it is sent to, when that
+    heard of it last, and whether it is closed. `prompt` is the number of its reply, how many
+    letters both have, and their names.
     """
 
     scope: str
@@ -84,6 +85,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     messages: int
     head: Place
     asked: bytes
+    prompt: tuple[int, int, bytes, bytes] | None
     has_declared_id: bool
     is_searched: bool
     ends_in_text: bool

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from callerid.dispatch.routes import Routes
-from callerid.identity import remember
+from callerid.identity import prompts, remember
 from callerid.identity.memory import Memory
 from callerid.identity.openings import Opening
-from callerid.identity.session import Point, Session, State
+from callerid.identity.session import Point, Prompt, Session, State
 from callerid.sharing.engine import Found
 from callerid.sharing.form import (
     STATES,
@@ -166,6 +166,7 @@ class Hearing:
         session.root_id, session.run, session.parent_id = head.root_id, head.run, head.parent_id
         session.relation = Relation(head.relation) if head.relation else None
         session.agent_id, session.asked = head.agent_id, head.asked
+        self._take_prompt(held, head)
         session.calls = max(session.calls, head.calls)
         session.has_declared_id |= head.has_declared_id
         session.is_searched |= head.is_searched
@@ -187,6 +188,14 @@ class Hearing:
         if head.bound is not None:
             self._routes.heard_of(session.id, *head.bound)
         memory.touch(session, head.seen)
+
+    def _take_prompt(self, held: Held, head: Head) -> None:
+        number, letters, name, begun = head.prompt or (-1, 0, b"", b"")
+        if not held.is_dirty or held.prompt != begun:
+            prompts.drop(held.session, self._memory)
+            if reply := held.at(number):
+                prompts.known_as(held.session, Prompt(reply, letters, name, begun), self._memory)
+        held.prompt = begun
 
     def _point(self, held: Held, place: Place) -> Point | None:
         if place is None:
@@ -216,7 +225,7 @@ class Hearing:
         for point in held.numbers:
             point.before = point.next = None
         session.said, session.given, session.errands = [], frozenset(), {}
-        session.head = None
+        session.head = session.prompt = None
         session.calls = 0
 
 

@@ -15,15 +15,15 @@ class Held:
 
     `born` says which copy of it, and `version` is the engine's that was taken in or written last
     (0: none). `points` are in the order of their numbers there (None: forgotten), `said`, `tail`,
-    `reply`, `errands` and `given` as they are there. `counts` are how many names of each index of
-    memory the engine has. `touched` are points that may have changed since. `changes` counts what
-    this proxy has to tell, and `is_dirty` says that not all of it was taken yet. `busy` is what is
-    under way about that.
+    `reply`, `errands` and `given` as they are there. `prompt` is the name that it has by its
+    prompt. `counts` are how many names of each index of memory the engine has. `touched` are points
+    that may have changed since. `changes` counts what this proxy has to tell, and `is_dirty` says
+    that not all of it was taken yet. `busy` is what is under way about that.
     """
 
     __slots__ = ("born", "bound", "busy", "changes", "counts", "errands", "given", "is_dirty",
-                 "is_opened", "named_at", "numbers", "points", "reply", "said", "session", "tail",
-                 "touched", "version")  # fmt: skip
+                 "is_opened", "named_at", "numbers", "points", "prompt", "reply", "said", "session",
+                 "tail", "touched", "version")  # fmt: skip
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -46,6 +46,7 @@ class Held:
         self.given: frozenset[int] = frozenset()
         self.counts = (0, 0, 0, 0, 0)
         self.named_at = 0.0
+        self.prompt = b""
         self.is_opened = False
         self.bound: tuple[str, float, bool] | None = None
 

@@ -13,7 +13,7 @@ from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from callerid.identity import history as histories
-from callerid.identity import likeness, quotes, sketch
+from callerid.identity import likeness, prompts, quotes, sketch
 from callerid.identity.declared import Declared
 from callerid.identity.history import History
 from callerid.identity.match import Match
@@ -30,6 +30,7 @@ REPLY_SAMPLES = 4  # told of a newest reply, the smallest numbers of its sketch
 ERRAND_SAMPLES = 8  # of an errand; a part of it may be all that is quoted
 QUOTED_SAMPLES = 256  # looked up of an opening, which may hold a reply among other words
 SENT_SAMPLES = 64  # looked up of a text that may be an errand: of it an errand is a good part
+MOST_BEGINNINGS = 64  # of a prompt, the longest
 MOST_WORDS = 16  # of the model's newest that may be ids
 _ID = re.compile(rf"[\w-]{{{likeness.MIN_TOOL_ID},}}")
 _SETTLED = (Because.HEADER, Because.BODY, Because.RESPONSE_ID, Because.RETRY)
@@ -48,6 +49,11 @@ def unit(name: int) -> bytes:
 def response(scope: str, id: str) -> bytes:
     """A reply, or a thing in it, by the provider's id."""
     return f"r{scope}/{id}".encode("utf-8", "surrogatepass")
+
+
+def prompt(begun: bytes) -> bytes:
+    """A prompt and the reply to it, by how both begin."""
+    return b"g" + begun
 
 
 def tool(scope: str, id: str) -> bytes:
@@ -170,10 +176,12 @@ def alike(question: Question) -> Asked:
             told = text[-quotes.RETOLD :] if question.kind is Kind.COMPACTION else text
             _samples(asking, b"y", _smallest(told, salt, QUOTED_SAMPLES), memory.replies)
     if not question.history.model_units():
-        prompts = [m.text for m in question.call.messages if m.role is Role.SYSTEM]
-        prompts = prompts or [question.call.system]
-        for text in (*question.opening, *map(question.plain, prompts)):
+        rules = [m.text for m in question.call.messages if m.role is Role.SYSTEM]
+        rules = rules or [question.call.system]
+        for text in (*question.opening, *map(question.plain, rules)):
             _samples(asking, b"e", _smallest(text, salt, SENT_SAMPLES), memory.errands)
+        for begun in prompts.names_of(" ".join(question.opening), scope)[-MOST_BEGINNINGS:]:
+            asking.name(prompt(begun), memory.prompts.get(begun))
     _just_begun(asking, question)
     return asking.asked()
 

@@ -31,6 +31,7 @@ class Told(NamedTuple):
     is_opened: bool
     touched: dict[Point, None]
     bound: tuple[str, float, bool] | None
+    prompt: bytes
     numbered: int  # points before
     changes: int
 
@@ -41,6 +42,7 @@ class Told(NamedTuple):
         held.said, held.tail, held.reply = self.said, self.tail, self.reply
         held.errands, held.given, held.counts = self.errands, self.given, self.counts
         held.named_at, held.is_opened, held.bound = self.named_at, self.is_opened, self.bound
+        held.prompt = self.prompt
         held.is_dirty = held.changes != self.changes
 
     def withdraw(self) -> None:
@@ -93,6 +95,10 @@ class Telling:
             session, entry, reply if is_due or reply != held.reply else (),
             [n for text, n in errands.items() if is_due or text not in held.errands],
         )  # fmt: skip
+        prompt = head.prompt[-1] if head.prompt else b""
+        if prompt != held.prompt or is_due:
+            found += [names.prompt(prompt)] if prompt else []
+            gone += [names.prompt(held.prompt)] if held.prompt not in (b"", prompt) else []
         write = Write(
             session.id, held.version, written(head), written(entry),
             memory.ttl_seconds + SLACK_SECONDS, found, gone,
@@ -100,7 +106,7 @@ class Telling:
         return Told(
             held, write, born, said, session.tail, reply, frozenset(errands), given,
             self._counts(session), named_at, held.is_opened or opening is not None,
-            touched, bound, numbered, changes,
+            touched, bound, prompt, numbered, changes,
         )  # fmt: skip
 
     def _counts(self, session: Session) -> tuple[int, int, int, int, int]:
@@ -154,6 +160,11 @@ class Telling:
         state = STATES.index(point.state)
         return Elsewhere(point.session.id, number, point.link, point.is_reply, state)
 
+    def _prompt(self, held: Held) -> tuple[int, int, bytes, bytes] | None:
+        prompt = held.session.prompt
+        number = held.numbers.get(prompt.reply) if prompt else None
+        return (number, *prompt[1:]) if prompt and number is not None else None
+
     def _opening(self, session: Session) -> Words | None:
         found = self._memory.openings.of(session) if self._keeps_words else None
         return Words(found[0], found[1].text, found[1].at) if found else None
@@ -167,10 +178,9 @@ class Telling:
             session.scope, client.connection, client.address, client.user_agent, born, session.seen,
             named_at, session.root_id, session.run, session.parent_id, session.relation or "",
             session.agent_id, session.calls, session.messages, self._place(held, session.head),
-            session.asked, session.has_declared_id, session.is_searched, session.ends_in_text,
-            session.spoken,
-            session.tail if self._keeps_words else "", errands,
-            session.tasks if self._keeps_words else (), reply, bound,
+            session.asked, self._prompt(held), session.has_declared_id, session.is_searched,
+            session.ends_in_text, session.spoken, session.tail if self._keeps_words else "",
+            errands, session.tasks if self._keeps_words else (), reply, bound,
         )  # fmt: skip
 
 

@@ -161,8 +161,8 @@ def extend(link: Link, units: Iterable[Unit]) -> list[Link]:
 
 
 def key(scope: Link, unit: Unit) -> int:
-    """A 63-bit name of one unit within a scope, wherever in a history it stands."""
-    return (int.from_bytes(scope[:8]) ^ int.from_bytes(unit.digest[:8])) & 0x7FFFFFFFFFFFFFFF
+    """A 60-bit name of one unit within a scope, wherever in a history it stands."""
+    return (int.from_bytes(scope[:8]) ^ int.from_bytes(unit.digest[:8])) >> 4
 
 
 def salt(scope: Link) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from callerid.identity import history as histories
 from callerid.identity import likeness, prompts, quotes, sketch
@@ -10,7 +10,7 @@ from callerid.identity.history import History
 from callerid.identity.memory import Memory
 from callerid.identity.openings import first_words
 from callerid.identity.quotes import Errand
-from callerid.identity.session import Point, Session, State
+from callerid.identity.session import NOTHING_GIVEN, Point, Session, State
 from callerid.turn import Call, Client, Kind, Relation, Reply, Role, Unit
 from callerid.wire import canonical
 from callerid.wire.messages import MessageReader
@@ -34,7 +34,6 @@ def call(
     point = again or _new_point(session, history, before, memory)
     point.state = State.IN_FLIGHT
     point.agent_id = agent_id
-    point.connection = client.connection
     session.head = point
     session.asked = history.units[-1].digest if history.units else b""
     return point
@@ -51,7 +50,8 @@ def opening(session: Session, texts: list[str], memory: Memory, now: float, kind
 def _new_point(session: Session, history: History, before: Point | None, memory: Memory) -> Point:
     if before is None:
         scope = histories.beginning(session.scope)
-        session.given = frozenset(histories.key(scope, unit) for _, unit in history.model_units())
+        given = [histories.key(scope, unit) for _, unit in history.model_units()]
+        session.given = frozenset(given) if given else NOTHING_GIVEN
     else:
         _hear(session, history, before, memory)
         _notice_search(session, history, before)
@@ -260,14 +260,17 @@ def _keep_errands(session: Session, given: list[Errand], memory: Memory) -> None
     errands(session, newest, memory)
 
 
-def errands(session: Session, newest: dict[str, list[int]], memory: Memory) -> None:
+def errands(session: Session, newest: Mapping[str, list[int]], memory: Memory) -> None:
     """Let errands find the session by their sketches, too; of very many the oldest go."""
-    for errand, numbers in newest.items():
-        session.errands.pop(errand, None)
-        session.errands[errand] = numbers
+    if not newest:
+        return
+    for numbers in newest.values():
         for number in numbers:
             memory.errands.add(session, number, session)
-    oldest = list(session.errands)[: -quotes.MAX_ERRANDS]
-    gone = {number for errand in oldest for number in session.errands.pop(errand)}
+    known = {text: numbers for text, numbers in session.errands.items() if text not in newest}
+    known |= newest
+    oldest = list(known)[: -quotes.MAX_ERRANDS]
+    gone = {number for errand in oldest for number in known.pop(errand)}
+    session.errands = known
     if gone:
-        memory.errands.drop(session, gone.difference(*session.errands.values()))
+        memory.errands.drop(session, gone.difference(*known.values()))

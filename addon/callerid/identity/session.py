@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import NamedTuple
 
 from callerid.identity.history import Link
@@ -26,7 +28,7 @@ class Point:
     call that went on from here, `before` the point that this one went on from.
     """
 
-    __slots__ = ("agent_id", "before", "connection", "depth", "is_reply", "link", "next", "said",
+    __slots__ = ("agent_id", "before", "depth", "is_reply", "link", "next", "said",
                  "session", "state", "turn")  # fmt: skip
 
     def __init__(
@@ -42,13 +44,16 @@ class Point:
         self.state = State.ANSWERED if is_reply else State.IN_FLIGHT
         self.next: Point | None = None
         self.agent_id = ""
-        self.connection = ""
         self.turn = len(session.said)
 
     @property
     def is_open(self) -> bool:
         """Whether nothing went on from here, or only calls that failed."""
         return self.next is None or self.next.state is State.FAILED
+
+
+NOTHING_GIVEN: frozenset[int] = frozenset()  # most sessions have none, and share these
+NO_ERRANDS: Mapping[str, list[int]] = MappingProxyType({})
 
 
 class Prompt(NamedTuple):
@@ -98,11 +103,11 @@ class Session:
         self.has_declared_id = False
         self.is_searched = False
         self.said: list[int] = []
-        self.given: frozenset[int] = frozenset()
+        self.given = NOTHING_GIVEN
         self.tail = ""
         self.ends_in_text = False
         self.spoken = 0
-        self.errands: dict[str, list[int]] = {}
+        self.errands = NO_ERRANDS
         self.tasks: tuple[str, ...] = ()
 
     @property

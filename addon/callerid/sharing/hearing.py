@@ -12,7 +12,7 @@ from callerid.dispatch.routes import Routes
 from callerid.identity import prompts, remember
 from callerid.identity.memory import Memory
 from callerid.identity.openings import Opening
-from callerid.identity.session import Point, Prompt, Session, State
+from callerid.identity.session import NO_ERRANDS, NOTHING_GIVEN, Point, Prompt, Session, State
 from callerid.sharing.engine import Found
 from callerid.sharing.form import (
     STATES,
@@ -224,7 +224,7 @@ class Hearing:
         held.touched.clear()
         for point in held.numbers:
             point.before = point.next = None
-        session.said, session.given, session.errands = [], frozenset(), {}
+        session.said, session.given, session.errands = [], NOTHING_GIVEN, NO_ERRANDS
         session.head = session.prompt = None
         session.calls = 0
 

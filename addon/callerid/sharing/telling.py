@@ -79,7 +79,7 @@ class Telling:
         said = list(session.said)
         cut = _same(held.said, said)
         reply = sorted(memory.replies.numbers(session)) if self._keeps_words else []
-        errands = session.errands if self._keeps_words else {}
+        errands = dict(session.errands) if self._keeps_words else {}
         entry = Entry(
             points=rows, cut=cut, said=said[cut:],
             units=memory.units.names_since(session, counts[1]), responses=responses,

@@ -35,6 +35,9 @@ def by_response_id(question: Question) -> Match | None:
         return None  # the reply to a warming-up says less than a history does
     evidence = f"it goes on from the reply {question.answered_id}"
     step = question.step
+    is_after = step and step.at and question.history.start == point.link
+    if step and is_after and step.way not in (Way.RETRY, Way.AGAIN):
+        return None  # what the model said after that reply is said again, and is known
     if step and step.point.session is point.session and step.way in (Way.RETRY, Way.AGAIN):
         return Match(Because.RETRY, 0.95, f"{evidence}, again", point.session, again=step.point)
     if lineage.is_on_path(point):

@@ -94,7 +94,7 @@ class Agents:
         """The agent that makes a call; a new one (by the id given) where no known one is close."""
         prompt = self._steady(call.system)
         tools = frozenset(call.tools)
-        if (known := self._without_tools(id, prompt, tools)) is not None:
+        if (known := self._with_less(id, prompt, tools)) is not None:
             return known
         bare = not prompt and not tools
         key = digest(prompt, *sorted(tools), *([client_name] if bare else []))
@@ -126,15 +126,22 @@ class Agents:
         return self._by_id.get(id)
 
     def within(self, id: str, asking: Agent) -> Agent:
-        """Who asks within a session of an agent: that one, also where it has no tools left.
+        """Who asks within a session of an agent: that one, also where less of him is said.
 
-        Agents are made to answer at last, or to sum up, by a call with their prompt and no tools.
+        Agents are made to answer at last by a call with their prompt and no tools; and who only
+        sends what is new may leave out the prompt.
         """
-        return self._without_tools(id, asking.prompt, asking.tools) or asking
+        return self._with_less(id, asking.prompt, asking.tools) or asking
 
-    def _without_tools(self, id: str, prompt: str, tools: frozenset[str]) -> Agent | None:
+    def _with_less(self, id: str, prompt: str, tools: frozenset[str]) -> Agent | None:
         agent = self._by_id.get(id)
-        return agent if agent is not None and not tools and agent.prompt == prompt else None
+        if agent is None or (prompt and tools):
+            return None
+        return (
+            agent
+            if (prompt or agent.prompt, tools or agent.tools) == (agent.prompt, agent.tools)
+            else None
+        )
 
     def _steady(self, system: str) -> str:
         """Masking costs; the same prompt comes with nearly every call."""

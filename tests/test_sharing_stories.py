@@ -30,8 +30,8 @@ OF_ONE_PROXY = {
     "The session silent for longest is forgotten first",
 }
 # What is not on record: in a restart replies that are under way are lost, second answers are
-# left out, and what is said by its id alone; of a search only what its calls show; whose a
-# forgotten id was; when a conversation opened that has not been answered.
+# left out; of a search only what its calls show; whose a forgotten id was; when a conversation
+# opened that has not been answered.
 LOST_IN_A_RESTART = {
     "Two conversations that open alike at the same time stay apart",
     "A declared id stays whose it was first, though that session is long forgotten",
@@ -39,7 +39,6 @@ LOST_IN_A_RESTART = {
     "A person who has edited an earlier message and asks for another answer stays in the branch",
     "A prompt that goes on from an earlier reply is a fork",
     "A client that takes the second of two answers goes on with the same session",
-    "A client that names what was said instead of saying it again goes on with the same session",
     "Of two conversations that open alike, a title call goes with its connection",
 }
 

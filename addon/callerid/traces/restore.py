@@ -26,7 +26,7 @@ from callerid.traces.database import (
 )
 from callerid.traces.writers import mark_interrupted
 from callerid.turn import Dialect, Kind, Message, Reply, Role, Stood
-from callerid.wire import dialects
+from callerid.wire import dialects, wirejson
 from callerid.wire.messages import MessageReader
 from callerid.wire.parse import parse_call
 
@@ -143,4 +143,7 @@ def _read(raws: list[bytes], dialect: Dialect, reader: MessageReader) -> list[Me
 def reply_of(recorded: Recorded, dialect: Dialect, reader: MessageReader) -> Reply:
     """The reply on record, as far as identification looks at it."""
     messages = tuple(_read(recorded.replies, dialect, reader))
-    return Reply(messages=messages, response_id=recorded.response_id)
+    ids = (wirejson.string(wirejson.at(wirejson.decode(raw), "id")) for raw in recorded.replies)
+    return Reply(
+        messages=messages, response_id=recorded.response_id, item_ids=tuple(filter(None, ids))
+    )

@@ -48,8 +48,8 @@ class Cost(msgspec.Struct, frozen=True):
 class SessionFacts(msgspec.Struct, frozen=True):
     """A session with what its calls come to; times are seconds since the epoch, None is unknown.
 
-    `title` are the first words of its first user message. `failures` are calls that were not
-    answered as they should have been.
+    `name` is the one that a person gave it, "" where nobody did; `title` are the first words of its
+    first user message. `failures` are calls that were not answered as they should have been.
     """
 
     id: str
@@ -74,6 +74,7 @@ class SessionFacts(msgspec.Struct, frozen=True):
     last_seen: float
     seconds: float
     title: str
+    name: str = ""
 
     @property
     def status(self) -> str:
@@ -107,11 +108,11 @@ with chosen as materialized (
     select sessions.id from sessions left join agents on agents.id = sessions.agent_id
     where {where} order by sessions.last_seen desc limit {at_first}
 )
-select sessions.id, sessions.root_session_id, sessions.parent_session_id, sessions.relation,
-    sessions.agent_id, sessions.because, sessions.confidence, sessions.evidence,
+select sessions.id, sessions.name, sessions.root_session_id, sessions.parent_session_id,
+    sessions.relation, sessions.agent_id, sessions.because, sessions.confidence, sessions.evidence,
     agents.name as agent, sessions.client_name as client, count(calls.id) as calls,
     sum(calls.state = 'in_flight') as under_way,
-    sum(calls.state not in ('ok', 'in_flight')) as failures,
+    sum(calls.state not in ('ok', 'in_flight', 'blocked')) as failures,
     json_group_array(distinct coalesce(calls.response_model, calls.request_model)) as models,
     sum(calls.total_input_tokens) as input_tokens, sum(calls.total_output_tokens) as output_tokens,
     sum(calls.cache_read_input_tokens) as cache_read_input_tokens,
@@ -179,7 +180,7 @@ def _facts(row: dict[str, object]) -> SessionFacts:
     models = msgspec.json.decode(str(row.pop("models")), type=list[str | None])
     title = " ".join(str(row["title"] or "").split())
     counted = {name: row[name] or 0 for name in ("under_way", "failures", "seconds")}
-    named = ("parent_session_id", "relation", "agent_id", "agent", "client")
+    named = ("name", "parent_session_id", "relation", "agent_id", "agent", "client")
     texts = {name: row[name] or "" for name in named}
     known = tuple(sorted(filter(None, models)))
     fields = {

@@ -50,10 +50,12 @@ def show(wanted: str, full: bool, as_json: bool, db: Path | None) -> None:
     An id may be cut short. In a session each message stands once.
     """
     with reading.opened(db) as database:
-        reader = Reader(database)
+        reader, name = Reader(database), ""
         try:
             id = archive.session_id(database, wanted)
-            title, lines = f"session {id}", reader.session(id)
+            (facts,) = archive.sessions(database, Filter(session=id))
+            name = facts.name
+            title, lines = f"session {id}{f' · {name}' if name else ''}", reader.session(id)
         except archive.NotFound as no_session:
             try:
                 id = archive.call_id(database, wanted)
@@ -61,10 +63,10 @@ def show(wanted: str, full: bool, as_json: bool, db: Path | None) -> None:
                 raise archive.NotFound(f"{no_session}, nor a call of this name") from None
             title, lines = f"call {id}", reader.call(id)
     if as_json:
-        reading.print_json({"id": id, "messages": lines})
+        reading.print_json({"id": id, **({"name": name} if name else {}), "messages": lines})
         return
     console = reading.console()
-    console.print(Text(title, style="bold"))
+    console.print(Text(reading.shown(title), style="bold"))
     print_lines(console, lines, full=full)
     if lines and not any(line.pieces for line in lines):
         console.print("No word of it is on record (record.content).", style="dim")

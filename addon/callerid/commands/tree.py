@@ -32,6 +32,8 @@ def draw(sessions: Iterable[SessionFacts]) -> Tree:
 
 def _label(session: SessionFacts, whole: Cost) -> Text:
     label = Text(shown(session.id), style="bold")
+    if session.name:
+        label.append(shown(f" · {session.name}"), style="bold yellow")
     relation = f" · {session.relation}" if session.relation else ""
     failures = f", {session.failures} failed" if session.failures else ""
     label.append(shown(f" · {session.agent or session.client}{relation}"), style="cyan")

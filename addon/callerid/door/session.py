@@ -90,6 +90,11 @@ class Session:
         return f"<Session {self.session_id}>"
 
     @property
+    def name(self) -> str:
+        """The name that a person gave it (`callerid rename`); "" where nobody did."""
+        return str(self.metadata.get("name") or "")
+
+    @property
     def system(self) -> str:
         """The words of the system prompt."""
         return self._said().system
@@ -154,7 +159,7 @@ class Session:
         return Session(
             session_id, system=said.system, messages=said.messages, model=said.model,
             provider=said.provider, parent=self.session_id,
-            metadata={**self.metadata, "relation": "fork"},
+            metadata={**self.metadata, "name": None, "relation": "fork"},
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, object]:

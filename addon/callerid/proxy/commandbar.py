@@ -45,16 +45,19 @@ class CommandBar:
 
     @command.command("callerid.sessions")  # type: ignore[untyped-decorator]
     def sessions(self, words: str = "") -> Sequence[str]:
-        """The sessions that were heard of last; with words, those whose id or agent has them."""
-        board, now = self._parts().desk.switchboard, time.time()
+        """The sessions that were heard of last; with words, those whose id or names have them."""
+        parts, now = self._parts(), time.time()
+        board, names = parts.desk.switchboard, parts.names
         told: list[str] = []
         for session in board.memory.newest():
             agent = board.agents.known(session.agent_id)
             name = agent.name if agent else session.agent_id
-            if words.lower() in f"{session.id} {name} {session.root_id}".lower():
+            given = names.get(session.id, "")
+            if words.lower() in f"{session.id} {name} {given} {session.root_id}".lower():
                 relation = f" · {session.relation} of {session.parent_id}"
                 told.append(
-                    f"{session.id} · {name} · {session.calls} call{'s' * (session.calls != 1)} · "
+                    f"{session.id} · {f'{given} · ' if given else ''}{name} · "
+                    f"{_count(session.calls, 'call')} · "
                     f"{now - session.seen:.0f} s ago{relation if session.relation else ''}"
                 )
             if len(told) == SHOWN:

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from callerid.dispatch.budgets import Budgets
@@ -113,6 +114,11 @@ class Setup:
     def traces(self) -> Path | None:
         """Where the calls are recorded, if they are."""
         return self._recorder.path if self._recorder else None
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names that people gave sessions, by their ids."""
+        return self._corrected.names if self._corrected is not None else {}
 
     def cost(self, entry: Entry) -> float | None:
         """What a call cost, as far as that can be said without waiting for the price lists."""

@@ -95,6 +95,7 @@ class _Desk:
         self._batch: list[Entry] = []
         self._keeps_all = configuration.settings.record.content == "full"
         self._exactness: list[tuple[str | None, str | None, str]] = []
+        self._names: dict[str, str] = {}  # that people gave sessions
         self.imported = Imported()
         self.sessions: set[str] = set()
 
@@ -139,6 +140,7 @@ class _Desk:
             self._writer.close()
         with self._database.conn:
             self._database.conn.executemany(_EXACTNESS, self._exactness)
+            self._database.conn.executemany(_NAME, [(b, a) for a, b in self._names.items()])
 
     def _told(self, calls: Iterable[RecordedCall]) -> Iterator[RecordedCall]:
         for call in calls:
@@ -162,12 +164,15 @@ class _Desk:
         else:
             entry = self._begun(event)
             self._open[event.call.id] = entry
-            if (told := event.call.told) and self._keeps_all:
+            told = event.call.told
+            if told and self._keeps_all:
                 self._exactness.append((told.request_exactness, told.reply_exactness, told.id))
             self._batch.append(entry)
             self.imported = self.imported._replace(new=self.imported.new + 1)
             if entry.identity is not None:
                 self.sessions.add(entry.identity.session_id)
+                if told and told.session_name and told.session_id == entry.identity.session_id:
+                    self._names[entry.identity.session_id] = told.session_name
 
     def _begun(self, event: Taken) -> Entry:
         call, turn = event.call, event.turn
@@ -199,6 +204,7 @@ update calls set request_exactness = coalesce(?, request_exactness),
     reply_exactness = coalesce(?, reply_exactness)
 where id = ?
 """
+_NAME = "update sessions set name = ? where id = ? and name is null"
 
 
 def _ended(begun: Entry, event: Answered) -> Entry:

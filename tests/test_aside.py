@@ -104,7 +104,7 @@ def test_too_many_pages_at_once_are_refused(traces: Path) -> None:
     for _ in range(aside.MOST_WAITING):
         made._places.acquire()
 
-    assert made.get("/", b"").status == 503
+    assert made.get(aside.Asked("/", "")).status == 503
 
 
 def test_pages_that_are_asked_for_at_once_are_all_made(explorer: Explorer) -> None:
@@ -123,8 +123,9 @@ def test_pages_that_are_asked_for_at_once_are_all_made(explorer: Explorer) -> No
 
 def test_the_process_ends_with_the_proxy_even_one_that_is_killed(traces: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from callerid.explorer.aside import Aside\n"
-        "made = Aside(Path(sys.argv[1])); made.get('/', b'')\n"
+        "import sys, time; from pathlib import Path\n"
+        "from callerid.explorer.aside import Aside, Asked\n"
+        "made = Aside(Path(sys.argv[1])); made.get(Asked('/', ''))\n"
         "print(made._process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(

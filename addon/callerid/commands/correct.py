@@ -12,7 +12,7 @@ import click
 from callerid.archive import corrections
 from callerid.archive.sessions import call_id, session_id
 from callerid.commands import reading
-from callerid.proxy.setup import new_id
+from callerid.ids import new_id
 from callerid.turn import Relation
 
 

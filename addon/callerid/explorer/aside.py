@@ -2,8 +2,8 @@
 
 A page of a large run takes some tenths of a second of the interpreter, of which a proxy has one.
 The process is started with the first page that is asked for, and ends with its standard input.
-It is asked by a line of JSON, [path, query]; what comes back is a length in eight bytes, and a Made
-in msgpack.
+It is asked by a line of JSON, an Asked; what comes back is a length in eight bytes, and a Made in
+msgpack.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ from callerid import processes
 SECONDS = 60.0  # that a page may take; then its process is ended
 MOST_WAITING = 16  # pages that may be asked for at once
 NICENESS = 5  # where processors are few, calls go first
+FORM = "callerid.form"  # in the environment of a request: what forms shall carry
 _LENGTH = 8
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A page that is asked for; `said` is what a form says, None where none was sent."""
+
+    path: str
+    query: str
+    form: str = ""
+    said: str | None = None
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -47,13 +58,13 @@ class Aside:
         self._places = threading.BoundedSemaphore(MOST_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def get(self, path: str, query: bytes) -> Made:
-        """The page at an address; raises NoAside."""
+    def get(self, asked: Asked) -> Made:
+        """The page that is asked for; raises NoAside."""
         if not self._places.acquire(blocking=False):
             return _refusal("too many pages are asked for at once")
         try:
             with self._one:
-                return self._get(path, query)
+                return self._get(asked)
         finally:
             self._places.release()
 
@@ -62,7 +73,7 @@ class Aside:
         if self._process is not None:
             _end(self._process)
 
-    def _get(self, path: str, query: bytes) -> Made:
+    def _get(self, asked: Asked) -> Made:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -71,8 +82,7 @@ class Aside:
         bound.start()
         began = time.monotonic()
         try:
-            asked = msgspec.json.encode([path, query.decode("latin-1")])
-            process.stdin.write(asked + b"\n")
+            process.stdin.write(msgspec.json.encode(asked) + b"\n")
             process.stdin.flush()
             return _read(process.stdout)
         except (OSError, EOFError, msgspec.DecodeError) as error:
@@ -130,8 +140,12 @@ def main(path: Path) -> None:
     app.register_blueprint(Explorer(path).blueprint())
     client = app.test_client()
     for line in sys.stdin.buffer:
-        address, query = msgspec.json.decode(line, type=tuple[str, str])
-        page = client.get(address, environ_overrides={"QUERY_STRING": query})
+        asked = msgspec.json.decode(line, type=Asked)
+        page = client.open(
+            asked.path, method="GET" if asked.said is None else "POST", data=asked.said,
+            content_type=None if asked.said is None else _FORM_TYPE,
+            environ_overrides={"QUERY_STRING": asked.query, FORM: asked.form},
+        )  # fmt: skip
         made = msgspec.msgpack.encode(Made(page.status_code, list(page.headers), page.data))
         sys.stdout.buffer.write(len(made).to_bytes(_LENGTH) + made)
         sys.stdout.buffer.flush()

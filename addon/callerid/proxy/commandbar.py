@@ -21,8 +21,9 @@ from callerid.exports.formats import FORMATS
 from callerid.exports.otlp import CannotExport
 from callerid.guard import Guard
 from callerid.identity.explain import climbed
+from callerid.ids import new_id
 from callerid.proxy import flows, shown
-from callerid.proxy.setup import Setup, new_id
+from callerid.proxy.setup import Setup
 from callerid.traces.pack import NotPacked
 from callerid.turn import Because
 from callerid.wire.wirejson import NotJSON

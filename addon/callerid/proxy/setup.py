@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.identity.trust import Trust
+from callerid.ids import new_id
 from callerid.numbers import Numbers
 from callerid.prices import Prices, sale, used
 from callerid.proxy.admin import Admin
@@ -39,15 +39,6 @@ from callerid.traces.rows import Entry
 
 EXPORT_CLOSING_SECONDS = 5.0  # for spans that still wait at the end
 CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
-
-
-def new_id(prefix: str) -> str:
-    """An id that nobody else has: `sess_` and the like, then 32 hexadecimal digits.
-
-    They begin with the time, as in a UUID of version 7: what is written together then lies together
-    in traces.db, which takes a fifth less time.
-    """
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 class Setup:

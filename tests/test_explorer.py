@@ -232,6 +232,29 @@ def test_a_run_shows_who_came_from_whom_and_when(pages: dict[str, str], day: Day
     assert f"/compare?a={day.main}&amp;b={day.fork}" in page
 
 
+def test_what_a_budget_refused_has_not_failed(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    with office(path) as at:
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+        ids = [
+            at.call("/v1/messages", body, anthropic_reply(text("Hi.")),
+                    headers=(("x-session-id", "ours"),))[0]
+            for _ in range(2)
+        ]  # fmt: skip
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update calls set state = 'blocked', status = 429 where id = ?", ids[1:])
+        for view in ("agent_summary", "daily_usage"):
+            assert database.execute(f"select failed_calls from {view}").fetchall() == [(0,)]
+
+    client = client_of(path)
+    for status, count in (("ok", 1), ("failed", 0)):
+        page = client.get(f"/?status={status}", headers=HOST).text
+        assert page.count('<tr class="row ok"') == count
+    page = client.get("/run?id=ours", headers=HOST).text
+    assert "<dt>errors</dt><dd>0</dd>" in page
+    assert "refused by a budget" in client.get(f"/call?id={ids[1]}", headers=HOST).text
+
+
 def test_a_session_has_each_message_once_and_results_with_their_tools(
     pages: dict[str, str], day: Day
 ) -> None:

@@ -214,7 +214,7 @@ def ask_named(path: Path, said: list[Any], now: float = 1_790_000_000.0) -> None
 
 def names(place: Place) -> dict[str, str | None]:
     with closing(sqlite3.connect(place.path)) as database:
-        return dict(database.execute("select id, name from sessions").fetchall())
+        return dict(database.execute("select id, given_name from sessions").fetchall())
 
 
 @pytest.mark.parametrize("has_scripts", [True, False], ids=["", "without scripts"])

@@ -297,7 +297,7 @@ def test_other_machines_correct_with_the_token_under_any_name(
 
 def test_pages_still_only_read(place: Place, browser: Browser) -> None:
     with opened(place.path) as database, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        database.conn.execute("update sessions set name = 'x'")
+        database.conn.execute("update sessions set given_name = 'x'")
     for address in ("/", "/run", "/session", "/call", "/events"):
         assert browser.client.post(address, headers={"host": HOST}).status_code == 405
 

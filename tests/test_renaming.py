@@ -68,7 +68,7 @@ def test_it_is_seen_in_lists_trees_transcripts_and_by_programs(two: tuple[Path, 
         assert session.fork().name == ""
     with closing(open_database(path)) as database:
         for view in ("session_summary", "session_tree"):
-            query = f"select session_id from {view} where name = ?"
+            query = f"select session_id from {view} where given_name = ?"
             assert database.execute(query, [NAME]).fetchall() == [(one,)]
 
 
@@ -81,10 +81,10 @@ def test_it_is_a_correction_on_record_and_can_be_taken_back(two: tuple[Path, str
     assert name_of(path, one) == ""
     with closing(open_database(path)) as database:
         rows = list(database.query("select * from corrections order by number"))
-    assert [(row["kind"], row["session_id"], row["name"]) for row in rows] == [
+    assert [(row["kind"], row["session_id"], row["given_name"]) for row in rows] == [
         ("rename", one, NAME), ("rename", one, "Low tides"), ("rename", one, None),
     ]  # fmt: skip
-    assert [json.loads(row["was"])["name"] for row in rows] == [None, NAME, "Low tides"]
+    assert [json.loads(row["was"])["given_name"] for row in rows] == [None, NAME, "Low tides"]
     assert all(abs(row["made_at"] - time.time()) < 60 for row in rows)
 
 

@@ -132,7 +132,7 @@ _OWN = tuple(
 _SELECT = f"""
 select {", ".join(f"calls.{name}" for name in _OWN)},
     calls.total_input_tokens as input_tokens, calls.total_output_tokens as output_tokens,
-    sessions.name as session_name, sessions.parent_session_id, sessions.root_session_id,
+    sessions.given_name as session_name, sessions.parent_session_id, sessions.root_session_id,
     sessions.relation, sessions.client_name as client, sessions.client_scope, agents.name as agent
 from calls
 left join sessions on sessions.id = calls.session_id

@@ -70,7 +70,7 @@ def split(database: Database, call_id: str, new_id: str, now: float) -> None:
         begun = {
             "id": new_id, "root_session_id": new_id, "parent_session_id": None, "relation": None,
             "because": Because.CORRECTION, "confidence": moving.SURE, "evidence": evidence,
-            "first_seen": call["started_at"], "agent_id": call["agent_id"], "name": None,
+            "first_seen": call["started_at"], "agent_id": call["agent_id"], "given_name": None,
         }  # fmt: skip
         database.table("sessions").insert({**old, **begun})
         moving.correct(database, after, place, evidence)
@@ -95,8 +95,8 @@ def merge(database: Database, kept_id: str, gone_id: str, now: float) -> None:
     with database.conn:
         _note(database, "merge", kept_id, gone_id, None, gone, now)
         database.execute(
-            "update sessions set evidence = ?, name = coalesce(name, ?) where id = ?",
-            [f"{kept['evidence']}; a person merged {gone_id} into it", gone["name"], kept_id],
+            "update sessions set evidence = ?, given_name = coalesce(given_name, ?) where id = ?",
+            [f"{kept['evidence']}; a person merged {gone_id} into it", gone["given_name"], kept_id],
         )
         moving.join(database, kept_id, gone_id)
 
@@ -116,7 +116,9 @@ def rename(database: Database, session_id: str, name: str, now: float) -> str:
         raise BadCorrection(f"expected a name without control characters, got {given!r}")
     with database.conn:
         _note(database, "rename", session_id, session_id, None, was, now, given or None)
-        database.execute("update sessions set name = ? where id = ?", [given or None, session_id])
+        database.execute(
+            "update sessions set given_name = ? where id = ?", [given or None, session_id]
+        )
     return given
 
 
@@ -133,7 +135,7 @@ def _note(
     """Write the correction down; proxies that write forget which sessions are there."""
     database.execute(
         "insert into corrections"
-        " (kind, session_id, other_session_id, call_id, was, made_at, name)"
+        " (kind, session_id, other_session_id, call_id, was, made_at, given_name)"
         " values (?, ?, ?, ?, ?, ?, ?)",
         [kind, session_id, other, call_id, msgspec.json.encode(dict(was)).decode(), now, name],
     )

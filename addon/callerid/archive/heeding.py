@@ -100,6 +100,6 @@ def _heed(database: Database, made: Made) -> None:
 def names(path: Path) -> dict[str, str]:
     """The names that people gave sessions, by their ids; raises sqlite3.Error."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        query = "select id, name from sessions where name is not null"
+        query = "select id, given_name from sessions where given_name is not null"
         query += f" order by last_seen desc limit {MOST_NAMES}"
         return dict(connection.execute(query).fetchall())

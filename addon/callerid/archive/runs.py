@@ -77,7 +77,7 @@ with chosen as materialized (
     group by chosen.root_session_id
 )
 select chosen.root_session_id as id, opening.id as opening_id,
-    coalesce(opening.name, '') as name, coalesce(agents.name, '') as agent,
+    coalesce(opening.given_name, '') as name, coalesce(agents.name, '') as agent,
     coalesce(opening.client_name, '') as client, opening.because, opening.confidence,
     opening.evidence, belonging.sessions, belonging.subagents, belonging.forks, counted.*,
     (select messages.text from calls as first

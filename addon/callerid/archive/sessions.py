@@ -20,6 +20,10 @@ class NotFound(LookupError):
     """What was asked for is not on record, or more than one fits; the message says which."""
 
 
+class Several(NotFound):
+    """More than one fits what was asked for; the message names some."""
+
+
 class BadTime(ValueError):
     """A time that cannot be read; the message says how they are written."""
 
@@ -108,7 +112,8 @@ with chosen as materialized (
     select sessions.id from sessions left join agents on agents.id = sessions.agent_id
     where {where} order by sessions.last_seen desc limit {at_first}
 )
-select sessions.id, sessions.name, sessions.root_session_id, sessions.parent_session_id,
+select sessions.id, sessions.given_name as name, sessions.root_session_id,
+    sessions.parent_session_id,
     sessions.relation, sessions.agent_id, sessions.because, sessions.confidence, sessions.evidence,
     agents.name as agent, sessions.client_name as client, count(calls.id) as calls,
     sum(calls.state = 'in_flight') as under_way,
@@ -231,6 +236,21 @@ def call_id(database: Database, wanted: str) -> str:
     return _meant(database, "calls", wanted)
 
 
+def session_or_call(database: Database, wanted: str) -> tuple[str, str]:
+    """The ids of the session or the call that is meant, "" for the other; raises NotFound."""
+    try:
+        return session_id(database, wanted), ""
+    except NotFound as no_session:
+        try:
+            return "", call_id(database, wanted)
+        except Several:
+            raise
+        except NotFound:
+            if isinstance(no_session, Several):
+                raise no_session from None
+            raise NotFound(f"{no_session}, nor a call of this name") from None
+
+
 def _meant(database: Database, table: str, wanted: str) -> str:
     noun = table.removesuffix("s")
     exact = list(database.query(f"select id from {table} where id = ?", [wanted]))
@@ -242,7 +262,7 @@ def _meant(database: Database, table: str, wanted: str) -> str:
         return str(found[0]["id"])
     names = ", ".join(str(row["id"]) for row in found[:3])
     if found:
-        raise NotFound(f"several {table} begin with {wanted!r}: {names}")
+        raise Several(f"several {table} begin with {wanted!r}: {names}")
     raise NotFound(f"there is no {noun} {wanted!r}")
 
 

@@ -41,7 +41,7 @@ class Stats(msgspec.Struct, frozen=True):
 
 
 _SHARE = """
-select {name} as share_name, count(distinct calls.session_id) as sessions, count(*) as calls,
+select {name} as name, count(distinct calls.session_id) as sessions, count(*) as calls,
     coalesce(sum(calls.state not in ('ok', 'in_flight', 'blocked')), 0) as failures,
     sum(calls.total_input_tokens) as input_tokens, sum(calls.total_output_tokens) as output_tokens,
     sum(calls.cache_read_input_tokens) as cache_read_input_tokens,
@@ -75,22 +75,22 @@ def stats(database: Database, since: float = 0.0, most: int = 10) -> Stats:
     said = {"since": since, "most": most}
 
     def shares(name: str, order: str) -> tuple[Share, ...]:
-        group = f"group by 1 having share_name is not null order by {order} limit :most"
+        group = f"group by 1 having name is not null order by {order} limit :most"
         rows = database.query(_SHARE.format(name=name, group=group), said)
         return tuple(map(_share, rows))
 
     (whole,) = database.query(_SHARE.format(name="'all'", group=""), said)
     (durations,) = database.query(_DURATIONS, said)
-    lists = {key: shares(name, "calls desc, share_name") for key, name in _NAMES.items()}
+    lists = {key: shares(name, "calls desc, name") for key, name in _NAMES.items()}
     return Stats(
         whole=_share(whole),
         longest_session_seconds=durations["longest"],
         average_session_seconds=durations["average"],
-        by_day=shares(_BY_DAY, "share_name desc"),
+        by_day=shares(_BY_DAY, "name desc"),
         **lists,
     )
 
 
 def _share(row: dict[str, object]) -> Share:
     cost = {name: row.pop(name) or 0 for name in ("usd", "priced", "unpriced")}
-    return msgspec.convert({**row, "name": row["share_name"], "cost": cost}, Share)
+    return msgspec.convert({**row, "cost": cost}, Share)

@@ -48,7 +48,9 @@ def identify(
     try:
         found, broken = read_recording(source, console)
         earlier = _sessions(old) if old else {}
-    except (BadDatabase, BadLine, OSError, EOFError) as error:
+    except BadDatabase as error:  # it names the file
+        raise click.ClickException(str(error)) from None
+    except (BadLine, OSError, EOFError) as error:
         raise click.ClickException(f"{source}: {error}") from None
     if not found:
         console.print(f"{source}: there is no call in it", soft_wrap=True)
@@ -180,7 +182,9 @@ def explain(call_id: str, db: Path | None, config: str) -> None:
     configuration = configuration_of(config)
     try:
         found, _ = read_recording(source, Console(stderr=True))
-    except (BadDatabase, BadLine, OSError) as error:
+    except BadDatabase as error:
+        raise click.ClickException(str(error)) from None
+    except (BadLine, OSError) as error:
         raise click.ClickException(f"{source}: {error}") from None
     id = _meant(call_id, found, source)
     identified: list[Identified] = []

@@ -121,7 +121,8 @@ def stats(since: float | None, limit: int, as_json: bool, db: Path | None) -> No
 def _whole(found: Stats) -> str:
     whole = found.whole
     return (
-        f"{whole.calls:,} calls ({whole.failures:,} failed) in {whole.sessions:,} sessions, "
+        f"{figures.plural(whole.calls, 'call')} ({whole.failures:,} failed) in "
+        f"{figures.plural(whole.sessions, 'session')}, "
         f"{reading.tokens(whole.input_tokens, whole.output_tokens)} tokens, "
         f"{whole.cost}\n"
         f"a session takes {_took(found.average_session_seconds)} on average, "

@@ -51,17 +51,14 @@ def show(wanted: str, full: bool, as_json: bool, db: Path | None) -> None:
     """
     with reading.opened(db) as database:
         reader, name = Reader(database), ""
-        try:
-            id = archive.session_id(database, wanted)
-            (facts,) = archive.sessions(database, Filter(session=id))
-            name = facts.name
-            title, lines = f"session {id}{f' · {name}' if name else ''}", reader.session(id)
-        except archive.NotFound as no_session:
-            try:
-                id = archive.call_id(database, wanted)
-            except archive.NotFound:
-                raise archive.NotFound(f"{no_session}, nor a call of this name") from None
-            title, lines = f"call {id}", reader.call(id)
+        session, call = archive.session_or_call(database, wanted)
+        id = session or call
+        if session:
+            (facts,) = archive.sessions(database, Filter(session=session))
+            name, lines = facts.name, reader.session(session)
+        else:
+            lines = reader.call(call)
+    title = f"session {id}{f' · {name}' if name else ''}" if session else f"call {id}"
     if as_json:
         reading.print_json({"id": id, **({"name": name} if name else {}), "messages": lines})
         return

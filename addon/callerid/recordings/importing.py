@@ -44,9 +44,9 @@ def import_calls(
 ) -> Imported:
     """Write calls that are not on record into a traces.db, each with its identity.
 
-    Whose a call is stays as it was where we exported it, unless `anew`; others are identified as
-    the proxy would have done, beside what is on record of that time. What is not to be written down
-    (`record.content`) is not. Raises BadDatabase, BadSetting.
+    Whose a call is stays as it was where we exported it, unless `anew` (which takes words to go
+    by); others are identified as the proxy would have done, beside what is on record of that time.
+    What is not to be written down (`record.content`) is not. Raises BadDatabase, BadSetting.
     """
     with closing(open_database(path)) as database:
         desk = _Desk(database, path, configuration, anew=anew)
@@ -151,9 +151,10 @@ class _Desk:
         """Whose a call is, where that is on record and is to stay so."""
         if call.record is not None:
             return call.record.identity
-        if call.told is None or (self._anew and call.told.because != Because.CORRECTION):
+        told, has_words = call.told, bool(call.request.body)
+        if told is None or (self._anew and has_words and told.because != Because.CORRECTION):
             return None
-        return _identity_of(call.told)
+        return _identity_of(told)
 
     def _note(self, event: Taken | Answered) -> None:
         if isinstance(event, Answered):
@@ -204,7 +205,7 @@ update calls set request_exactness = coalesce(?, request_exactness),
     reply_exactness = coalesce(?, reply_exactness)
 where id = ?
 """
-_NAME = "update sessions set name = ? where id = ? and name is null"
+_NAME = "update sessions set given_name = ? where id = ? and given_name is null"
 
 
 def _ended(begun: Entry, event: Answered) -> Entry:
@@ -241,8 +242,9 @@ def _state(event: Answered) -> State:
 
 def _counted(reply: Reply | None, told: CallFacts | None) -> Reply | None:
     """A reply with what was told of it, where its bytes are gone."""
-    if reply is None or told is None or reply.model:
+    if told is None or (reply is not None and reply.model):
         return reply
+    reply = reply or Reply(error=told.error_type or "")
     return replace(
         reply,
         model=told.response_model or "",

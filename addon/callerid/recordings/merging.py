@@ -38,8 +38,8 @@ from other.{table} as theirs
 where theirs.id = {table}.id and theirs.id in (select {key} from temp.new_calls)
 """
 _NAMED = """
-update main.sessions set name = theirs.name from other.sessions as theirs
-where theirs.id = sessions.id and sessions.name is null and theirs.name is not null
+update main.sessions set given_name = theirs.given_name from other.sessions as theirs
+where theirs.id = sessions.id and sessions.given_name is null and theirs.given_name is not null
 """
 _WITH_CALLS = {"agents": "agent_id", "sessions": "session_id"}
 _OF_CALLS = {"call_messages": "call_id", "reply_bodies": "call_id", "calls": "id"}

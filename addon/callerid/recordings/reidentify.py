@@ -16,7 +16,7 @@ from callerid.identity.switchboard import Switchboard, Turn
 from callerid.recordings.recorded import RecordedCall
 from callerid.settings.load import Configuration
 from callerid.traces.restore import reply_of
-from callerid.turn import Because, Identity, Reply
+from callerid.turn import Because, Call, Dialect, Identity, Kind, Reply
 from callerid.wire import dialects, parse, wirejson
 
 
@@ -108,12 +108,23 @@ def _take(board: Switchboard, call: RecordedCall, identity: Identity | None) -> 
     try:
         read = board.read(call.request)
     except wirejson.NotJSON:
-        return None
+        read = _wordless(call) if identity is not None else None
     if read is None:
         return None
     if identity is None:
         return board.identify(call.request, read, call.t)
     return board.restore(call.request, read, identity, call.t, None)
+
+
+def _wordless(call: RecordedCall) -> Call | None:
+    """A call of which no word was kept, as an export of ours tells it; None for any other."""
+    told = call.told
+    if told is None or call.request.body:
+        return None
+    return Call(
+        Dialect(told.dialect), told.request_model or "", told.is_stream, "", (), (),
+        Kind(told.kind), told.previous_response_id or "",
+    )  # fmt: skip
 
 
 def _answer(board: Switchboard, call: RecordedCall, turn: Turn) -> Answered:

@@ -1,10 +1,11 @@
 -- The name that a person gave a session; null where nobody did.
-alter table sessions add column name text;
-alter table corrections add column name text;  -- kind rename: what it was named, null for nothing
+alter table sessions add column given_name text;
+-- What it was named by a correction of the kind rename; null where its name was taken away.
+alter table corrections add column given_name text;
 drop view session_summary;
 drop view session_tree;
 create view session_summary as
-    select sessions.id as session_id, sessions.name, sessions.parent_session_id, sessions.root_session_id,
+    select sessions.id as session_id, sessions.given_name, sessions.parent_session_id, sessions.root_session_id,
         sessions.relation, agents.name as agent, sessions.because, sessions.confidence,
         sessions.evidence, count(calls.id) as calls,
         sum(calls.total_input_tokens) as input_tokens,
@@ -35,7 +36,7 @@ create view session_tree as
     )
     select substr('                                ', 1, tree.depth * 2) || coalesce(agents.name, sessions.client_name, '')
             as tree,
-        tree.session_id, sessions.name, sessions.parent_session_id, tree.root_session_id, tree.depth,
+        tree.session_id, sessions.given_name, sessions.parent_session_id, tree.root_session_id, tree.depth,
         sessions.relation, count(calls.id) as calls,
         sum(calls.total_input_tokens) as input_tokens,
         sum(calls.total_output_tokens) as output_tokens, sum(calls.cost_usd) as cost_usd,

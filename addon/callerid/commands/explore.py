@@ -43,10 +43,11 @@ def explore(db: Path | None, port: int, opens: bool, corrects: bool, config: str
     with reading.opened(path) as database:
         bring_up_to_date(database)
     try:
-        admin = load(config).settings.admin
+        configuration = load(config)
+        admin = configuration.settings.admin
         if corrects and not admin.token:
             admin = replace(admin, token=secrets.token_urlsafe(TOKEN_BYTES))
-        server = Server(None, admin.host, port, Explorer(path), Access(admin))
+        server = Server(None, admin.host, port, Explorer(path, configuration), Access(admin))
     except BadSetting as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

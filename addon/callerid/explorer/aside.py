@@ -2,8 +2,8 @@
 
 A page of a large run takes some tenths of a second of the interpreter, of which a proxy has one.
 The process is started with the first page that is asked for, and ends with its standard input.
-It is asked by a line of JSON, an Asked; what comes back is a length in eight bytes, and a Made in
-msgpack.
+It is told the settings by a line of JSON, and asked by one for each page, an Asked; what comes back
+is a length in eight bytes, and a Made in msgpack.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import IO
 import msgspec
 
 from callerid import processes
+from callerid.settings.load import Configuration
 
 SECONDS = 60.0  # that a page may take; then its process is ended
 MOST_WAITING = 16  # pages that may be asked for at once
@@ -52,8 +53,10 @@ class NoAside(Exception):
 class Aside:
     """Asks the process for pages over one traces.db, one after the other."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, configuration: Configuration) -> None:
         self._path = path
+        self._configuration = configuration
+        self._untold = b""  # what the process must be told before it is asked
         self._one = threading.Lock()
         self._places = threading.BoundedSemaphore(MOST_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,7 +85,8 @@ class Aside:
         bound.start()
         began = time.monotonic()
         try:
-            process.stdin.write(msgspec.json.encode(asked) + b"\n")
+            process.stdin.write(self._untold + msgspec.json.encode(asked) + b"\n")
+            self._untold = b""
             process.stdin.flush()
             return _read(process.stdout)
         except (OSError, EOFError, msgspec.DecodeError) as error:
@@ -102,6 +106,7 @@ class Aside:
                 self._process = processes.start(
                     "callerid.explorer.aside", str(self._path), stderr=subprocess.DEVNULL
                 )
+                self._untold = msgspec.json.encode(self._configuration) + b"\n"
             except OSError as error:
                 raise NoAside(f"{sys.executable}: {error}") from None
         return self._process
@@ -137,9 +142,11 @@ def main(path: Path) -> None:
 
     os.nice(NICENESS)
     app = Flask("callerid", static_folder=None)
-    app.register_blueprint(Explorer(path).blueprint())
+    said = sys.stdin.buffer
+    configuration = msgspec.json.decode(said.readline(), type=Configuration)
+    app.register_blueprint(Explorer(path, configuration).blueprint())
     client = app.test_client()
-    for line in sys.stdin.buffer:
+    for line in said:
         asked = msgspec.json.decode(line, type=Asked)
         page = client.open(
             asked.path, method="GET" if asked.said is None else "POST", data=asked.said,

@@ -69,7 +69,7 @@ class Setup:
         )  # fmt: skip
         if self._joining is not None:
             self._join(self._joining, database, numbers)
-        self.admin = Admin(settings, numbers, switchboard, self._recorder, dispatcher, guard)
+        self.admin = Admin(configuration, numbers, switchboard, self._recorder, dispatcher, guard)
         self._corrected = None
         if self._recorder is not None:
             self._corrected = Corrected(database, switchboard, self.desk.replies.has_open, guard)

@@ -66,14 +66,7 @@ def _on_record(
         return
     since = new[0].t - configuration.settings.session.session_ttl_seconds
     for record in all_calls(database, since, new[-1].t):
-        yield RecordedCall(
-            id=record.id,
-            t=record.started_at,
-            t_response=record.ended_at or record.started_at,
-            request=record.request,
-            status=record.status,
-            record=record,
-        )
+        yield RecordedCall.of(record)
 
 
 class _Desk:

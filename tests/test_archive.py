@@ -93,9 +93,9 @@ def database(day: Day) -> Iterator[Database]:
         yield opened
 
 
-def run(day: Day, *words: str) -> Result:
+def run(day: Day, *words: str, status: int = 0) -> Result:
     result = CliRunner().invoke(cli, [*words, "--db", str(day.path)])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == status, result.output
     return result
 
 
@@ -455,3 +455,21 @@ def test_what_a_model_said_in_parts_is_one_text_however_often_it_comes_back(
     words = ["Teach me a word.", "Here is one: petrichor.", "Another.", "Here is one: petrichor."]
     assert [line.text for line in lines] == words
     assert [message["content"] for message in json.loads(line)["messages"]] == words
+
+
+@pytest.mark.parametrize("command", [("show", "{}"), ("fork", "{}", "Hello", "--dry-run")])
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ("sess_", "several sessions begin with 'sess_': sess_"),
+        ("call_", "several calls begin with 'call_': call_"),
+        ("nobody", "there is no session 'nobody', nor a call of this name"),
+    ],
+)
+def test_an_id_that_is_cut_too_short_is_said_with_what_begins_so(
+    day: Day, command: tuple[str, ...], wanted: str, why: str
+) -> None:
+    said = run(day, *(word.format(wanted) for word in command), status=1).output
+
+    assert why in said
+    assert said.count("nor a call") == (wanted == "nobody")

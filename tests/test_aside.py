@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from callerid.explorer import aside
 from callerid.explorer.app import Explorer
 from callerid.explorer.aside import Aside
+from callerid.settings.load import load
 from office import anthropic_reply, office, text
 
 SLEEPS = "import sys, time; sys.stdin.readline(); time.sleep(60)"
@@ -100,11 +101,11 @@ def test_a_page_that_takes_too_long_is_given_up(
 
 
 def test_too_many_pages_at_once_are_refused(traces: Path) -> None:
-    made = Aside(traces)
+    made = Aside(traces, load())
     for _ in range(aside.MOST_WAITING):
         made._places.acquire()
 
-    assert made.get("/", b"").status == 503
+    assert made.get(aside.Asked("/", "")).status == 503
 
 
 def test_pages_that_are_asked_for_at_once_are_all_made(explorer: Explorer) -> None:
@@ -123,8 +124,10 @@ def test_pages_that_are_asked_for_at_once_are_all_made(explorer: Explorer) -> No
 
 def test_the_process_ends_with_the_proxy_even_one_that_is_killed(traces: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from callerid.explorer.aside import Aside\n"
-        "made = Aside(Path(sys.argv[1])); made.get('/', b'')\n"
+        "import sys, time; from pathlib import Path\n"
+        "from callerid.explorer.aside import Aside, Asked\n"
+        "from callerid.settings.load import load\n"
+        "made = Aside(Path(sys.argv[1]), load()); made.get(Asked('/', ''))\n"
         "print(made._process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(

@@ -337,11 +337,18 @@ def test_a_history_of_whatever_pieces_can_be_told() -> None:
     assert all(NOT_RUN not in str(part) for part in answers)
 
 
+def test_only_a_session_can_be_gone_on_with(agent: Callable[..., Agent]) -> None:
+    with pytest.raises(TypeError, match=r"expected a session on record, .* got 'trunk'"):
+        agent().resume("trunk")
+
+
 def test_forks_go_their_own_ways_from_any_message(agent: Callable[..., Agent]) -> None:
     session = agent().session("trunk")
     session.run("One")
     session.run("Two")
 
+    with pytest.raises(ValueError, match="expected one of 4 messages, got 99"):
+        session.fork(at=99)
     branch = session.fork(at=2)
     branch.run("Three")
 

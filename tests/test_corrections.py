@@ -127,6 +127,36 @@ def test_the_first_call_cannot_be_split_off(path: Path) -> None:
     assert "there is no call" in run(path, "split", "call_nothing").output
 
 
+def test_what_began_after_a_split_goes_along_with_the_second_half(path: Path) -> None:
+    with office(path) as at:
+        taken, said = talk(at, "rivers", 4)
+        early, _ = talk(at, "lakes", 1, said[:2])
+        late, _ = talk(at, "boats", 1, said[:6])
+        helper, _ = talk(at, "ferries", 1)
+    with closing(open_database(path)) as database:
+        old = taken[0][1].session_id
+        ids = [calls[0][1].session_id for calls in (early, late, helper)]
+        corrections.link(database, ids[2], old, Relation.SUBAGENT, NOW)
+        relations = {each.id: each.relation for each in sessions(database)}
+        assert [relations[id] for id in ids] == ["fork", "fork", "subagent"]
+        corrections.split(database, taken[2][0], "sess_new", NOW)
+        found = {each.id: each for each in sessions(database)}
+
+    assert [found[id].parent_session_id for id in ids] == [old, "sess_new", "sess_new"]
+    assert [found[id].root_session_id for id in ids] == [old, "sess_new", "sess_new"]
+
+
+def test_a_merge_is_told_in_the_tree(path: Path) -> None:
+    with office(path) as at:
+        kept, _ = talk(at, "rivers", 1)
+        gone, _ = talk(at, "bridges", 1)
+    ids = kept[0][1].session_id, gone[0][1].session_id
+
+    run(path, "merge", *ids)
+
+    assert f"a person merged {ids[1]} into it" in run(path, "tree").output
+
+
 def test_two_sessions_are_merged_and_children_follow(path: Path) -> None:
     with office(path) as at:
         kept, _ = talk(at, "rivers", 2)

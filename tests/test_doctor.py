@@ -127,3 +127,28 @@ def test_a_client_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "expected one of claude, codex" in result.output
+
+
+@pytest.mark.parametrize(
+    ("environ", "port"),
+    [
+        ({"HTTPS_PROXY": "http://127.0.0.1:9123"}, 9123),
+        ({"ALL_PROXY": "localhost:9123"}, 9123),
+        ({"HTTPS_PROXY": "http://proxy.corp:3128", "ALL_PROXY": "http://localhost:9123"}, 9123),
+        ({"HTTPS_PROXY": "http://proxy.corp:3128"}, None),
+        ({"HTTPS_PROXY": "http://localhost:port"}, None),
+        ({"HTTPS_PROXY": ""}, None),
+    ],
+)
+def test_the_port_that_the_shell_names_is_looked_at(
+    environ: dict[str, str], port: int | None
+) -> None:
+    assert doctor.named_port([ROW], environ) == port
+
+
+def test_a_proxy_at_another_port_is_found_by_the_variables(tmp_path: Path) -> None:
+    with Proxy() as proxy:
+        shell = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
+        found = run("--db", tmp_path / "none.db", home=tmp_path, env=shell)
+
+    assert f"✓ proxy: a mitmproxy listens on 127.0.0.1:{proxy.port}" in found.output

@@ -167,6 +167,12 @@ def test_a_fork_has_what_was_said_up_to_there(main: Session, at: int | None, kep
     assert len(main.messages) == 4
 
 
+@pytest.mark.parametrize("at", [5, 99, -5])
+def test_a_fork_has_no_more_than_was_said(main: Session, at: int) -> None:
+    with pytest.raises(ValueError, match=f"expected one of 4 messages, got {at}"):
+        main.fork(at=at)
+
+
 def test_a_fork_may_begin_at_a_call(main: Session) -> None:
     first = main.calls[0].id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -22,9 +23,12 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from callerid.explorer import words
+from callerid.archive import corrections
+from callerid.commands.cli import cli
+from callerid.explorer import explanation, words
 from callerid.explorer.app import HEADERS, Explorer
 from callerid.explorer.record import NoRecord, opened
 from callerid.explorer.scale import PAUSE, scale
@@ -232,6 +236,29 @@ def test_a_run_shows_who_came_from_whom_and_when(pages: dict[str, str], day: Day
     assert f"/compare?a={day.main}&amp;b={day.fork}" in page
 
 
+def test_what_a_budget_refused_has_not_failed(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    with office(path) as at:
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+        ids = [
+            at.call("/v1/messages", body, anthropic_reply(text("Hi.")),
+                    headers=(("x-session-id", "ours"),))[0]
+            for _ in range(2)
+        ]  # fmt: skip
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update calls set state = 'blocked', status = 429 where id = ?", ids[1:])
+        for view in ("agent_summary", "daily_usage"):
+            assert database.execute(f"select failed_calls from {view}").fetchall() == [(0,)]
+
+    client = client_of(path)
+    for status, count in (("ok", 1), ("failed", 0)):
+        page = client.get(f"/?status={status}", headers=HOST).text
+        assert page.count('<tr class="row ok"') == count
+    page = client.get("/run?id=ours", headers=HOST).text
+    assert "<dt>errors</dt><dd>0</dd>" in page
+    assert "refused by a budget" in client.get(f"/call?id={ids[1]}", headers=HOST).text
+
+
 def test_a_session_has_each_message_once_and_results_with_their_tools(
     pages: dict[str, str], day: Day
 ) -> None:
@@ -266,6 +293,52 @@ def test_a_call_says_how_we_know_and_what_changed(pages: dict[str, str], day: Da
     assert "the same bytes" in page or "with secrets masked" in page
     assert KEY not in page
     assert "529" in pages[f"/call?id={day.calls[3]}"]
+
+
+@pytest.mark.parametrize("is_aside", [False, True], ids=["here", "aside"])
+def test_the_whole_ladder_is_what_the_command_tells(day: Day, is_aside: bool) -> None:
+    explorer = Explorer(day.path, is_aside=is_aside)
+    client = app_of(Access(AdminSettings()), None, explorer).test_client()
+    try:
+        for call in day.calls:
+            page = client.get(f"/explain?id={call}", headers=HOST).text
+            told = CliRunner().invoke(cli, ["explain", call, "--db", str(day.path)]).output
+            rungs = re.findall(r"[○●] (.*?): looked at (.*)\n +(.*)", told)
+            assert len(rungs) >= 2
+            listed = page.partition('<ol class="ladder">')[2].partition("</ol>")[0]
+            seen = [" ".join(item.split()) for item in listed.split("</li>")[:-1]]
+            for item, (name, looked_at, found) in zip(seen, rungs, strict=True):
+                plain = html.unescape(re.sub(r"<.*?>", "", item))
+                assert plain.startswith(f"{name} looked at {words.short_ids(looked_at)}"[:60])
+                assert plain.endswith(words.short_ids(found)[-40:])
+    finally:
+        explorer.close()
+
+
+def test_too_much_to_be_identified_again_for_a_page_is_left_to_the_command(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explanation, "MOST_BYTES", 1000)
+
+    page = client_of(day.path).get(f"/explain?id={day.calls[-1]}", headers=HOST).text
+
+    assert "Too much is on record" in page
+    assert f"callerid explain {day.calls[-1]} --db" in page
+
+
+def test_what_a_person_put_there_has_no_ladder(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    with office(path) as at:
+        declared = (("x-session-id", "ours"),)
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+        reply = anthropic_reply(text("Hi."))
+        ids = [at.call("/v1/messages", body, reply, headers=declared)[0] for _ in range(2)]
+    with closing(open_database(path)) as database:
+        corrections.split(database, ids[1], "sess_new", 1_790_000_100.0)
+    client = client_of(path)
+
+    assert "a person put it here" in client.get(f"/explain?id={ids[1]}", headers=HOST).text
+    assert '<ol class="ladder">' in client.get(f"/explain?id={ids[0]}", headers=HOST).text
 
 
 def test_a_call_shows_only_what_the_call_before_had_not_said(

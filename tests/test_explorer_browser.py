@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from flask import Response
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from callerid.explorer.app import Explorer
 from callerid.operators.access import Access
@@ -24,6 +27,7 @@ from office import anthropic_reply, office, text
 pytestmark = needs_chromium
 
 AXE = "4.14.1"  # MPL-2.0: it is fetched into the cache, and no part of the project
+TOKEN = "a-token-of-ours"
 HOSTILE = '<script>document.title = "pwned"</script><img src="http://192.0.2.1/x.png">'
 ERRAND = "Read page 112 of the almanac and report the highest spring tide with its hour."
 
@@ -53,10 +57,11 @@ def record(path: Path, question: str, now: float = 1_790_000_000.0) -> str:
 class Place:
     """A server, and the sessions that it shows."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, token: str = "") -> None:
         self.path = path
         self.session = record(path, "When is the highest tide?")
-        self._server = Server(None, "127.0.0.1", 0, Explorer(path), Access(AdminSettings()))
+        access = Access(AdminSettings(token=token))
+        self._server = Server(None, "127.0.0.1", 0, Explorer(path), access)
         self.url = f"http://127.0.0.1:{self._server.port}"
         self.close = self._server.close
 
@@ -79,6 +84,14 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made = Place(tmp_path_factory.mktemp("browser") / "traces.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Place]:
+    """A place of which the pages may correct what they show."""
+    made = Place(tmp_path / "traces.db", TOKEN)
     yield made
     made.close()
 
@@ -199,6 +212,73 @@ def ask_named(path: Path, said: list[Any], now: float = 1_790_000_000.0) -> None
         at.call("/v1/messages", body, reply, headers=(("x-callerid-session-id", "growing"),))
 
 
+def names(place: Place) -> dict[str, str | None]:
+    with closing(sqlite3.connect(place.path)) as database:
+        return dict(database.execute("select id, given_name from sessions").fetchall())
+
+
+@pytest.mark.parametrize("has_scripts", [True, False], ids=["", "without scripts"])
+def test_a_session_is_renamed_and_split_on_its_page(
+    browser: Any, ours: Place, has_scripts: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=has_scripts)
+    page = context.new_page()
+    page.goto(f"{ours.url}/run?id={quote(ours.session)}&token={TOKEN}")
+    assert "token" not in page.url
+
+    page.click("#correct > summary")
+    page.fill("#correct [name=name]", "Spring tides")
+    page.click("#correct button:text('Rename')")
+    page.wait_for_selector(".did")
+    assert page.inner_text("h1").strip() == "Spring tides"
+    assert names(ours)[ours.session] == "Spring tides"
+
+    page.click("#correct > summary")
+    page.click("#correct button:text('Split')")
+    page.wait_for_selector(".did")
+    assert page.inner_text(".id") not in ("", ours.session)
+    assert len(names(ours)) == 3
+
+    page.click("#correct > summary")
+    page.fill("#correct form:has(button:text('Merge')) [name=other]", "sess_nobody")
+    page.click("#correct button:text('Merge')")
+    page.wait_for_selector("[role=alert]")
+    assert "sess_nobody" in page.inner_text("[role=alert]")
+    context.close()
+
+
+def test_a_page_of_another_port_corrects_nothing_though_the_cookie_goes_along(
+    browser: Any, ours: Place
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{ours.url}/session?id={quote(ours.session)}&token={TOKEN}")
+    carried = page.get_attribute("#correct [name=form]", "value")
+    fields = {"form": carried, "do": "rename", "session": ours.session, "name": "Theirs"}
+    inputs = "".join(f'<input name="{name}" value="{value}">' for name, value in fields.items())
+    form = f'<form method="post" action="{ours.url}/correct">{inputs}<button>Go</button></form>'
+    theirs = make_app(form)
+    try:
+        page.goto(f"http://127.0.0.1:{theirs.server_port}/")
+        with page.expect_response(f"{ours.url}/correct") as answered:
+            page.click("button")
+        assert answered.value.status == 403
+        assert "callerid-token" in answered.value.request.all_headers()["cookie"]
+        assert "is not ours" in page.inner_text("body")
+    finally:
+        theirs.shutdown()
+        theirs.server_close()
+    assert names(ours)[ours.session] is None
+    context.close()
+
+
+def make_app(said: str) -> BaseWSGIServer:
+    """Another server of this machine, with one page."""
+    made = make_server("127.0.0.1", 0, Response(said, content_type="text/html"), threaded=True)
+    threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
+    return made
+
+
 @pytest.mark.parametrize("width", [360, 768])
 def test_nothing_is_wider_than_the_screen(page: Any, place: Place, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
@@ -234,3 +314,20 @@ def test_axe_finds_nothing(page: Any, place: Place, axe: str, scheme: str) -> No
 
         said = [(each["id"], [node["html"][:160] for node in each["nodes"]]) for each in found]
         assert said == [], address
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_forms_can_be_read_and_reached(browser: Any, ours: Place, axe: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    formed = context.new_page()
+    formed.goto(f"{ours.url}/?token={TOKEN}")
+    for address in ours.addresses():
+        formed.goto(ours.url + address)
+        for each in formed.query_selector_all("#correct > summary"):
+            each.click()
+        assert formed.evaluate("document.documentElement.scrollWidth") <= width, address
+        formed.evaluate(axe)
+        found = formed.evaluate("axe.run().then(found => found.violations)")
+        said = [(each["id"], [node["html"][:160] for node in each["nodes"]]) for each in found]
+        assert said == [], address
+    context.close()

@@ -312,3 +312,13 @@ def test_an_export_is_never_whole_in_memory(tmp_path: Path) -> None:
 
     assert size > 7_000_000
     assert most < size / 4
+
+
+def test_conversations_are_counted_as_what_they_are(path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "chats.jsonl"
+    command = ["export", "--format", "openai-chat", "-o", str(output), "--db", str(path)]
+
+    said = CliRunner().invoke(cli, command).stderr
+
+    assert len(output.read_text().splitlines()) == 4
+    assert said == f"4 conversations to {output}\n"

@@ -120,7 +120,7 @@ def test_a_forgotten_session_is_nowhere_and_the_rest_is_whole(path: Path) -> Non
     session, before = sessions(path)["harbour"], whole(path)
     assert len(words_in(path, "harbour")) > 3
 
-    assert "forgot 1 sessions, 3 calls, 8 messages" in run(path, session, "--yes")
+    assert "forgot 1 session, 3 calls, 8 messages" in run(path, session, "--yes")
 
     after = whole(path)
     assert words_in(path, "harbour") == []
@@ -174,7 +174,7 @@ def test_what_comes_after_something_was_forgotten_is_found_too(path: Path) -> No
 def test_it_asks_and_a_dry_run_lets_all_stay(path: Path) -> None:
     before, session = whole(path), sessions(path)["harbour"]
 
-    assert "would forget 1 sessions, 3 calls, 8 messages" in run(path, session, "--dry-run")
+    assert "would forget 1 session, 3 calls, 8 messages" in run(path, session, "--dry-run")
     refused = CliRunner().invoke(cli, ["forget", session, "--db", str(path)], input="n\n")
 
     assert refused.exit_code == 1

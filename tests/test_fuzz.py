@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import make
 from callerid.identity.declared import Declarations, usable
+from callerid.proxy.flowfile import read_flows
 from callerid.recordings import calls as recordings
-from callerid.recordings.flowfile import read_flows
 from callerid.recordings.recorded import BadLine
 from callerid.scopes import Scopes
 from callerid.settings.checked import BadSetting, read

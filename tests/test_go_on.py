@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from rich.console import Console
 from callerid.archive.compare import compare
 from callerid.commands import launch
 from callerid.commands.cli import cli
+from callerid.commands.replay import UNSAID_KEY
 from callerid.traces.database import open_database
 from lab import Answer, Asked, FakeProvider, Proxy, ToolCall, chats, demo, newest_text
 
@@ -311,6 +313,36 @@ def test_a_replay_at_another_provider_is_told_in_its_words(place: Place) -> None
     last = place.provider.asked[sent + 1].json["contents"]
     assert "functionCall" in json.dumps(last)
     assert "functionResponse" in json.dumps(last)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "header"),
+    [
+        ("gemini", "gemini-2.5-flash", "x-goog-api-key: "),
+        ("openai", "gpt-5.5", "authorization: Bearer "),
+    ],
+)
+def test_a_dry_run_at_another_provider_is_a_curl_command_in_its_words(
+    place: Place, provider: str, model: str, header: str
+) -> None:
+    session = place.session("tide-researcher")
+    sent = len(place.provider.asked)
+    words = ("replay", session, "--provider", provider, "--model", model, "--dry-run")
+
+    result = place.run(*words)
+
+    assert result.exit_code == 0, result.output
+    assert len(place.provider.asked) == sent
+    assert result.stdout.count("# call_") == result.stdout.count("curl -X POST") >= 3
+    assert UNSAID_KEY not in result.stdout
+    first = shlex.split(result.stdout.split("curl -X POST")[1].partition("\n# ")[0])
+    headers = [first[at + 1].lower() for at, word in enumerate(first) if word == "-H"]
+    assert f"{header}$API_KEY".lower() in headers
+    body = json.loads(first[first.index("--data-binary") + 1])
+    assert "You are a tide researcher" in json.dumps(body)
+    assert "What is the highest tide of the year" in json.dumps(body)
+    (declared,) = {head for head in headers if head.startswith("x-callerid-forked-session-id")}
+    assert declared.endswith(session)
 
 
 def test_a_replay_at_a_provider_of_the_same_dialect_is_the_same_bytes(place: Place) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from mitmproxy import http
@@ -164,7 +166,7 @@ def test_recorded_lines_are_identified_and_written(tmp_path: Path) -> None:
 
     said = imported(target, source)
 
-    assert said == "3 new calls in 1 sessions; 0 were there, 0 are no LLM calls\n"
+    assert said == "3 new calls in 1 session; 0 were there, 0 are no LLM calls\n"
     assert [each.because for each in facts(target)] == ["new", "history", "history"]
     assert [each.seconds for each in facts(target)] == [5.0, 5.0, 5.0]
     assert KEY.encode() not in target.read_bytes()
@@ -194,7 +196,7 @@ def test_a_recording_that_grew_adds_what_is_new(tmp_path: Path) -> None:
 
     said = imported(target, source)
 
-    assert said.startswith("1 new calls in 1 sessions; 2 were there")
+    assert said.startswith("1 new call in 1 session; 2 were there")
     assert len({each.session_id for each in facts(target)}) == 1
 
 
@@ -230,7 +232,7 @@ def test_what_is_no_call_and_what_is_broken_is_said(tmp_path: Path) -> None:
     result = run("import", source, "--db", target, status=1)
 
     assert "in.jsonl:5: expected JSON" in result.output
-    assert "3 new calls in 1 sessions; 0 were there, 1 are no LLM calls" in result.output
+    assert "3 new calls in 1 session; 0 were there, 1 is no LLM call" in result.output
 
 
 def test_flow_files_are_taken(tmp_path: Path) -> None:
@@ -389,7 +391,7 @@ def test_the_calls_in_a_session_file_are_put_together(tmp_path: Path) -> None:
     said = imported(target, source, status=1)
 
     assert "request r3: not all that it was made of is here" in said
-    assert "2 new calls in 1 sessions; 0 were there, 0 are no LLM calls" in said
+    assert "2 new calls in 1 session; 0 were there, 0 are no LLM calls" in said
     first, second = facts(target)
     assert first.session_id == "11111111-2222-4333-8444-555555555555"
     assert (first.client, first.provider_name, first.model) == (
@@ -416,7 +418,7 @@ def test_calls_that_the_proxy_saw_are_not_taken_again_from_a_session_file(tmp_pa
 
     said = imported(target, session_file(tmp_path), status=1)
 
-    assert "1 new calls in 1 sessions; 1 were there" in said
+    assert "1 new call in 1 session; 1 was there" in said
 
 
 @pytest.mark.parametrize(
@@ -438,3 +440,46 @@ def test_a_session_file_without_calls_is_said_to_be_one(
 
     assert "session file: it holds 1 messages but no calls" in said
     assert not (tmp_path / "traces.db").exists()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "har"])
+@pytest.mark.parametrize("options", [(), ("--anew",)], ids=["", "anew"])
+def test_calls_of_which_no_word_was_kept_are_not_lost(
+    tmp_path: Path, format: str, options: tuple[str, ...]
+) -> None:
+    source, file, target = tmp_path / "a.db", tmp_path / f"a.{format}", tmp_path / "b.db"
+    with office(source, record={"content": "none"}) as at:
+        said: list[Any] = []
+        for number in range(3):
+            said.append({"role": "user", "content": f"Question {number}"})
+            body = {"model": "m", "messages": said}
+            at.call("/v1/messages", body, anthropic_reply(text("Yes.")))
+            said.append({"role": "assistant", "content": "Yes."})
+        at.call("/v1/messages", body, {"type": "error", "error": {"type": "overloaded_error"}},
+                status=529)  # fmt: skip
+    run("export", "--format", format, "-o", file, "--db", source)
+
+    first = imported(target, file, *options)
+    again = imported(target, file, *options)
+
+    assert first == "4 new calls in 1 session; 0 were there, 0 are no LLM calls\n"
+    assert again == "0 new calls in 0 sessions; 4 were there, 0 are no LLM calls\n"
+    for one, other in zip(facts(source), facts(target), strict=True):
+        assert _plain(other).items() ^ _plain(one).items() == set()
+
+
+def _plain(each: CallFacts) -> dict[str, Any]:
+    without = ("error_message", "members")  # they went with the words
+    told = msgspec.structs.asdict(each)
+    return {name: value for name, value in told.items() if name not in without}
+
+
+def test_a_file_that_is_none_of_ours_is_named_once(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as database, database:
+        database.execute("create table notes (text)")
+
+    for words in (("import", other, "--db", tmp_path / "a.db"), ("identify", other)):
+        result = run(*words, status=1)
+        assert result.output.count("other.db") == 1
+        assert "another program" in result.output

@@ -183,6 +183,7 @@ def test_a_step_that_was_taken_is_not_changed_afterwards() -> None:
         "007": "e9d8d69a3bef4005",
         "008": "1c5cec3923c186c1",
         "009": "b7522a8dbeda0583",
+        "010": "20c0f69fb3ec4b3d",
     }
 
 

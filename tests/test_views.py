@@ -14,7 +14,8 @@ import yaml
 from sqlite_utils import Database
 
 from callerid import files
-from callerid.traces import searching
+from callerid.archive.search import search
+from callerid.traces import bodies, searching
 from callerid.traces.database import open_database
 from office import anthropic_reply, office, text
 
@@ -233,3 +234,29 @@ def test_datasettes_file_speaks_of_what_there_is(database: Database) -> None:
         columns = {column.name for column in database[name].columns}
         assert set(told.get("columns", {})) <= columns
         assert {told.get("sort_desc", "") or min(columns)} <= columns
+
+
+def test_words_that_a_model_streamed_in_parts_are_one_text(tmp_path: Path) -> None:
+    path, pieces = tmp_path / "traces.db", ["The high", "est ti", "de is in Sep", "tember."]
+    pieces.append(" And this is long enough to be folded out of the JSON: \u00e9t\u00e9, \u6f6e.")
+    chunks = [
+        {"candidates": [{"content": {"role": "model", "parts": [{"text": piece}]}}]}
+        for piece in pieces
+    ]
+    chunks[-1]["candidates"][0]["finishReason"] = "STOP"
+    stream = b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
+    address = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+    asked: list[Any] = [{"role": "user", "parts": [{"text": "When?"}, {"text": "And where?"}]}]
+    with office(path) as at:
+        id, _ = at.call(address, {"contents": asked}, stream)
+        said = [*asked, {"role": "model", "parts": [{"text": piece} for piece in pieces]}]
+        body = {"contents": [*said, {"role": "user", "parts": [{"text": "Thanks."}]}]}
+        two, _ = at.call(address, body, stream)
+    with closing(open_database(path)) as database:
+        texts = [text for _, text in rows(database, "select role, text from conversation")]
+        assert texts == ["When?\nAnd where?", "".join(pieces), "Thanks.", "".join(pieces)]
+        while searching.index(database):
+            pass
+        assert len(list(search(database, '"highest tide is in September"'))) == 1
+        assert bodies.reply_body(database, id).content == stream
+        assert bodies.request_body(database, two).content == json.dumps(body).encode()

@@ -108,6 +108,10 @@ def test_each_response_in_a_socket_is_a_call_of_its_own(addon_script: Path) -> N
     assert [row["previous_response_id"] for row in rows] == [None, warm_id, first_id]
     assert rows[2]["response_id"] == last[-1]["response"]["id"]
     assert all(row["input_tokens"] and row["first_byte_at"] for row in rows[1:])
+    back = {name.lower(): value for name, value in json.loads(rows[2]["reply_headers"])}
+    assert back["x-request-id"] == "req_socket"  # of what answered the handshake
+    assert back["set-cookie"] == "***"
+    assert "content-type" not in back
 
 
 def test_without_ids_the_replies_that_calls_name_keep_them_together(addon_script: Path) -> None:

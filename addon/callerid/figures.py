@@ -44,3 +44,8 @@ def brief(number: float | None, unknown: str = "", short_from: float = SHORT_FRO
             share = number / size
             return f"{share:.0f}{sign}" if share >= 100 else f"{share:.1f}{sign}"
     return f"{number:,.0f}"
+
+
+def plural(number: int, noun: str) -> str:
+    """So many of something."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -63,7 +63,8 @@ class Application:
 
     async def _talk(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer the `response.create` frames of a WebSocket, each event in a frame."""
-        await send({"type": "websocket.accept"})
+        back = [(b"x-request-id", b"req_socket"), (b"set-cookie", b"session=abc; Path=/")]
+        await send({"type": "websocket.accept", "headers": back})
         talking = self._answer_frames(scope, receive, send)
         await _first(talking, self.stopping.wait())
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from callerid.proxy.setup import new_id
+from callerid.ids import new_id
 from callerid.traces import layout
 from callerid.traces.rows import Entry
 from callerid.turn import Message, Stood

@@ -12,11 +12,11 @@ from callerid.dispatch.routes import Routes
 from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
+from callerid.ids import new_id
 from callerid.numbers import Numbers
 from callerid.prices import Prices
 from callerid.proxy.desk import Desk
 from callerid.proxy.replies import Ending
-from callerid.proxy.setup import new_id
 from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
 from callerid.stamp.stamper import Stamper

@@ -17,7 +17,7 @@ from callerid.again import rebuild
 from callerid.again.endpoints import Endpoint
 from callerid.again.rebuild import Origin, Prepared
 from callerid.archive import calls
-from callerid.archive.calls import Spoken
+from callerid.archive.calls import CallFacts, Spoken
 from callerid.door.message import Message
 from callerid.exports.openai_chat import tools_of
 from callerid.turn import Dialect
@@ -51,18 +51,20 @@ class Neutral(NamedTuple):
 
 def at_endpoint(prepared: Prepared, endpoint: Endpoint) -> Prepared:
     """The same request at another provider of its dialect."""
-    parts = urlsplit(endpoint.base_url)
     if prepared.dialect is Dialect.GEMINI:
         method = prepared.facts.path.rpartition(":")[2]
         path = _GEMINI.format(model=quote(prepared.model, safe="."), method=method)
     else:
         path = _PATHS[prepared.dialect]
+    return prepared._replace(facts=placed(prepared.facts, endpoint.base_url.rstrip("/") + path))
+
+
+def placed(facts: CallFacts, url: str) -> CallFacts:
+    """A call that is sent to another URL."""
+    parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    facts = replace(
-        prepared.facts, scheme=parts.scheme, host=parts.hostname or "", port=port,
-        path=parts.path.rstrip("/") + path,
-    )  # fmt: skip
-    return prepared._replace(facts=facts)
+    path = url.partition(parts.netloc)[2] or "/"
+    return replace(facts, scheme=parts.scheme, host=parts.hostname or "", port=port, path=path)
 
 
 def neutral(origin: Origin) -> Neutral:

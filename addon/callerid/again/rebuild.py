@@ -73,13 +73,9 @@ class Prepared(NamedTuple):
 
 def found(database: Database, wanted: str) -> tuple[str, str]:
     """The session that is meant, and the call ("" where it is the session); raises NotFound."""
-    try:
-        return sessions.session_id(database, wanted), ""
-    except NotFound as no_session:
-        try:
-            call_id = sessions.call_id(database, wanted)
-        except NotFound:
-            raise NotFound(f"{no_session}, nor a call of this name") from None
+    session_id, call_id = sessions.session_or_call(database, wanted)
+    if session_id:
+        return session_id, ""
     facts = archive.call(database, call_id)
     if facts is None or facts.session_id is None:
         raise CannotGoOn(f"{call_id} is of no session")

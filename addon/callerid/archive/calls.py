@@ -36,6 +36,7 @@ class CallFacts(msgspec.Struct, frozen=True):
     port: int
     path: str
     session_id: str | None = None
+    session_name: str | None = None
     parent_session_id: str | None = None
     root_session_id: str | None = None
     relation: str | None = None
@@ -94,8 +95,8 @@ class CallFacts(msgspec.Struct, frozen=True):
 
     @property
     def has_failed(self) -> bool:
-        """Whether it was not answered as it should have been."""
-        return self.state not in ("ok", "in_flight")
+        """Whether it was not answered as it should have been; a budget that refused it is none."""
+        return self.state not in ("ok", "in_flight", "blocked")
 
     @property
     def is_compaction(self) -> bool:
@@ -126,13 +127,13 @@ _OWN = tuple(
     name
     for name in CallFacts.__struct_fields__
     if name not in ("agent", "client", "client_scope", "input_tokens", "output_tokens")
-    and name not in ("parent_session_id", "root_session_id", "relation")
+    and name not in ("session_name", "parent_session_id", "root_session_id", "relation")
 )
 _SELECT = f"""
 select {", ".join(f"calls.{name}" for name in _OWN)},
     calls.total_input_tokens as input_tokens, calls.total_output_tokens as output_tokens,
-    sessions.parent_session_id, sessions.root_session_id, sessions.relation,
-    sessions.client_name as client, sessions.client_scope, agents.name as agent
+    sessions.given_name as session_name, sessions.parent_session_id, sessions.root_session_id,
+    sessions.relation, sessions.client_name as client, sessions.client_scope, agents.name as agent
 from calls
 left join sessions on sessions.id = calls.session_id
 left join agents on agents.id = calls.agent_id

@@ -37,7 +37,8 @@ insert into corrections (kind, session_id, other_session_id, was, made_at)
 values ('forget', ?1, ?1, '{}', ?2)
 """
 _BLANK = """
-update corrections set was = '{}' where session_id in (select value from json_each(:ids))
+update corrections set was = '{}', given_name = null
+where session_id in (select value from json_each(:ids))
     or other_session_id in (select value from json_each(:ids))
 """
 

@@ -13,11 +13,13 @@ from callerid.archive.sessions import EVERYTHING, Cost, Filter, NotFound, shorte
 class RunFacts(msgspec.Struct, frozen=True):
     """A run with what its calls come to; times are seconds since the epoch, None is unknown.
 
-    `id` is that of its root session, which need not be on record itself; agent, client, title and
-    evidence are those of its first session. `turns` are main calls.
+    `id` is that of its root session, which need not be on record itself; `opening_id`, name, agent,
+    client, title and evidence are those of its first session. `turns` are main calls.
     """
 
     id: str
+    opening_id: str
+    name: str
     agent: str
     client: str
     because: str
@@ -57,7 +59,7 @@ with chosen as materialized (
 ), counted as (
     select chosen.root_session_id, count(calls.id) as calls,
         sum(calls.kind = 'main') as turns, sum(calls.state = 'in_flight') as under_way,
-        sum(calls.state not in ('ok', 'in_flight')) as failures,
+        sum(calls.state not in ('ok', 'in_flight', 'blocked')) as failures,
         json_group_array(distinct coalesce(calls.response_model, calls.request_model)) as models,
         sum(calls.total_input_tokens) as input_tokens,
         sum(calls.total_output_tokens) as output_tokens,
@@ -74,7 +76,8 @@ with chosen as materialized (
     from chosen join sessions on sessions.root_session_id = chosen.root_session_id
     group by chosen.root_session_id
 )
-select chosen.root_session_id as id, coalesce(agents.name, '') as agent,
+select chosen.root_session_id as id, opening.id as opening_id,
+    coalesce(opening.given_name, '') as name, coalesce(agents.name, '') as agent,
     coalesce(opening.client_name, '') as client, opening.because, opening.confidence,
     opening.evidence, belonging.sessions, belonging.subagents, belonging.forks, counted.*,
     (select messages.text from calls as first
@@ -96,7 +99,7 @@ _OF_CALLS = """root_session_id in (
     select sessions.root_session_id from calls join sessions on sessions.id = calls.session_id
     where {condition}
 )"""
-_FAILED = _OF_CALLS.format(condition="calls.state not in ('ok', 'in_flight')")
+_FAILED = _OF_CALLS.format(condition="calls.state not in ('ok', 'in_flight', 'blocked')")
 _UNDER_WAY = _OF_CALLS.format(condition="calls.state = 'in_flight'")
 _STATUS = {
     "ok": f"not {_FAILED} and not {_UNDER_WAY}",

@@ -20,6 +20,10 @@ class NotFound(LookupError):
     """What was asked for is not on record, or more than one fits; the message says which."""
 
 
+class Several(NotFound):
+    """More than one fits what was asked for; the message names some."""
+
+
 class BadTime(ValueError):
     """A time that cannot be read; the message says how they are written."""
 
@@ -48,8 +52,8 @@ class Cost(msgspec.Struct, frozen=True):
 class SessionFacts(msgspec.Struct, frozen=True):
     """A session with what its calls come to; times are seconds since the epoch, None is unknown.
 
-    `title` are the first words of its first user message. `failures` are calls that were not
-    answered as they should have been.
+    `name` is the one that a person gave it, "" where nobody did; `title` are the first words of its
+    first user message. `failures` are calls that were not answered as they should have been.
     """
 
     id: str
@@ -74,6 +78,7 @@ class SessionFacts(msgspec.Struct, frozen=True):
     last_seen: float
     seconds: float
     title: str
+    name: str = ""
 
     @property
     def status(self) -> str:
@@ -107,11 +112,12 @@ with chosen as materialized (
     select sessions.id from sessions left join agents on agents.id = sessions.agent_id
     where {where} order by sessions.last_seen desc limit {at_first}
 )
-select sessions.id, sessions.root_session_id, sessions.parent_session_id, sessions.relation,
-    sessions.agent_id, sessions.because, sessions.confidence, sessions.evidence,
+select sessions.id, sessions.given_name as name, sessions.root_session_id,
+    sessions.parent_session_id,
+    sessions.relation, sessions.agent_id, sessions.because, sessions.confidence, sessions.evidence,
     agents.name as agent, sessions.client_name as client, count(calls.id) as calls,
     sum(calls.state = 'in_flight') as under_way,
-    sum(calls.state not in ('ok', 'in_flight')) as failures,
+    sum(calls.state not in ('ok', 'in_flight', 'blocked')) as failures,
     json_group_array(distinct coalesce(calls.response_model, calls.request_model)) as models,
     sum(calls.total_input_tokens) as input_tokens, sum(calls.total_output_tokens) as output_tokens,
     sum(calls.cache_read_input_tokens) as cache_read_input_tokens,
@@ -179,7 +185,7 @@ def _facts(row: dict[str, object]) -> SessionFacts:
     models = msgspec.json.decode(str(row.pop("models")), type=list[str | None])
     title = " ".join(str(row["title"] or "").split())
     counted = {name: row[name] or 0 for name in ("under_way", "failures", "seconds")}
-    named = ("parent_session_id", "relation", "agent_id", "agent", "client")
+    named = ("name", "parent_session_id", "relation", "agent_id", "agent", "client")
     texts = {name: row[name] or "" for name in named}
     known = tuple(sorted(filter(None, models)))
     fields = {
@@ -230,6 +236,21 @@ def call_id(database: Database, wanted: str) -> str:
     return _meant(database, "calls", wanted)
 
 
+def session_or_call(database: Database, wanted: str) -> tuple[str, str]:
+    """The ids of the session or the call that is meant, "" for the other; raises NotFound."""
+    try:
+        return session_id(database, wanted), ""
+    except NotFound as no_session:
+        try:
+            return "", call_id(database, wanted)
+        except Several:
+            raise
+        except NotFound:
+            if isinstance(no_session, Several):
+                raise no_session from None
+            raise NotFound(f"{no_session}, nor a call of this name") from None
+
+
 def _meant(database: Database, table: str, wanted: str) -> str:
     noun = table.removesuffix("s")
     exact = list(database.query(f"select id from {table} where id = ?", [wanted]))
@@ -241,7 +262,7 @@ def _meant(database: Database, table: str, wanted: str) -> str:
         return str(found[0]["id"])
     names = ", ".join(str(row["id"]) for row in found[:3])
     if found:
-        raise NotFound(f"several {table} begin with {wanted!r}: {names}")
+        raise Several(f"several {table} begin with {wanted!r}: {names}")
     raise NotFound(f"there is no {noun} {wanted!r}")
 
 

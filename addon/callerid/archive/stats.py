@@ -42,7 +42,7 @@ class Stats(msgspec.Struct, frozen=True):
 
 _SHARE = """
 select {name} as name, count(distinct calls.session_id) as sessions, count(*) as calls,
-    coalesce(sum(calls.state not in ('ok', 'in_flight')), 0) as failures,
+    coalesce(sum(calls.state not in ('ok', 'in_flight', 'blocked')), 0) as failures,
     sum(calls.total_input_tokens) as input_tokens, sum(calls.total_output_tokens) as output_tokens,
     sum(calls.cache_read_input_tokens) as cache_read_input_tokens,
     sum(calls.cost_usd) as usd, count(calls.cost_usd) as priced,

@@ -73,7 +73,13 @@ class Agent:
         """A session on record, to go on with: `agent.resume(Traces().session(ID))`.
 
         It keeps its id, what was said and its system prompt, whatever provider it was held with.
+        Raises TypeError for anything else, as an id.
         """
+        if not isinstance(recorded, Kept):
+            raise TypeError(
+                "expected a session on record, as Traces().session(ID) gives it, got "
+                f"{recorded!r:.80}"
+            )
         return Session(self, recorded)
 
     @asynccontextmanager

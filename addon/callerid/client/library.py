@@ -64,6 +64,7 @@ class Line(NamedTuple):
 
     proxy: str = ""
     authority: Path | None = None
+    transport: Any = None  # what carries requests instead, as one that only keeps them
 
 
 class Asked(NamedTuple):
@@ -101,7 +102,30 @@ def _connections(line: Line) -> Any:
         context.load_verify_locations(line.authority)
     http = _http()
     timeout = http.Timeout(SECONDS, connect=CONNECT_SECONDS)
+    if line.transport is not None:
+        return http.AsyncClient(transport=line.transport, timeout=timeout)
     return http.AsyncClient(proxy=line.proxy or None, verify=context, timeout=timeout)
+
+
+class Written(NamedTuple):
+    """A request as it would have been sent; its headers hold the key."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def keeping(kept: list[Written]) -> Any:
+    """What carries no request anywhere, but keeps it, and answers that it was refused."""
+    http = _http()
+
+    async def keep(request: Any) -> Any:
+        headers = tuple(request.headers.multi_items())
+        kept.append(Written(request.method, str(request.url), headers, await request.aread()))
+        return http.Response(400, json={"error": {"message": "kept"}})
+
+    return http.MockTransport(keep)
 
 
 def failures(dialect: Dialect) -> tuple[type[BaseException], ...]:

@@ -15,7 +15,7 @@ from callerid.again.elsewhere import Neutral
 from callerid.again.endpoints import Endpoint
 from callerid.again.sending import Answer, CannotSend
 from callerid.client import library, loops, translate
-from callerid.client.library import Line
+from callerid.client.library import Line, Written
 from callerid.turn import Message, Reply, Role, Text, ToolCall, Usage
 
 
@@ -25,6 +25,16 @@ def ask(
 ) -> Answer:  # fmt: skip
     """The answer of another provider's model; raises CannotSend."""
     return loops.run(_ask(endpoint, model, call, headers, Line(proxy, authority), tell))
+
+
+def written(endpoint: Endpoint, model: str, call: Neutral, headers: dict[str, str]) -> Written:
+    """The request that `ask` would send; raises CannotSend where none can be made of the call."""
+    kept: list[Written] = []
+    line = Line(transport=library.keeping(kept))
+    loops.run(_ask(endpoint, model, call, headers, line, lambda text: None))
+    if not kept:
+        raise CannotSend(f"no request to {endpoint.provider} can be made of this call")
+    return kept[0]
 
 
 async def _ask(

@@ -15,7 +15,7 @@ from callerid.client.events import Event, Response
 from callerid.client.library import Ended, Turn
 from callerid.door.message import Message
 from callerid.door.session import Session as Kept
-from callerid.door.session import Usage
+from callerid.door.session import Usage, first
 from callerid.turn import Relation, Role
 
 if TYPE_CHECKING:
@@ -82,12 +82,16 @@ class Session:
         return self._events(text, settings)
 
     def fork(self, session_id: str = "", *, at: int | None = None) -> Session:
-        """Another session that goes on from here, or from the first `at` messages."""
+        """Another session that goes on from here, or from the first `at` messages.
+
+        Raises ValueError where there are not so many.
+        """
         kept = Kept(
-            session_id, system=self.system, messages=self._messages[:at], parent=self.session_id,
+            session_id, system=self.system, messages=first(self._messages, at),
+            parent=self.session_id,
             metadata={
                 "relation": Relation.FORK.value,
-                "fork_point": len(self._messages[:at]),
+                "fork_point": len(first(self._messages, at)),
                 "root": self.metadata.get("root") or self.session_id,
             },
         )  # fmt: skip

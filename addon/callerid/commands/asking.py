@@ -22,6 +22,7 @@ from callerid.again.estimate import Estimate
 from callerid.again.keys import Credential
 from callerid.again.rebuild import CannotGoOn, Prepared
 from callerid.again.sending import CannotSend
+from callerid.archive.calls import CallFacts
 from callerid.commands import doctor, launch, reading
 from callerid.explorer.curl import curl
 from callerid.prices import Prices
@@ -118,14 +119,21 @@ def print_curl(asking: Asking, prepared: Prepared, declared: dict[str, str]) -> 
     """Print the request as a curl command; the shell fills in the key."""
     name = keys.header_for(asking.configuration.providers, prepared.facts, asking.key_from)
     headers = [*prepared.headers, *declared.items(), *Credential(name).masked]
-    facts = replace(prepared.facts, request_headers=json.dumps(headers))
+    print_request(asking, prepared.facts, headers, prepared.body)
+
+
+def print_request(
+    asking: Asking, facts: CallFacts, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    """Print a request to where a call went, with these headers, in which the key is masked."""
+    facts = replace(facts, request_headers=json.dumps(headers))
     file = asking.body or Path("request.json")
     if asking.body is not None:
-        asking.body.write_bytes(prepared.body)
-    elif len(prepared.body) > LONGEST:
+        asking.body.write_bytes(body)
+    elif len(body) > LONGEST:
         click.echo("the body is too long for a command line: --body FILE writes it", err=True)
     most = 0 if asking.body else LONGEST
-    click.echo(reading.shown(curl(facts, prepared.body, str(file), most)))
+    click.echo(reading.shown(curl(facts, body, str(file), most)))
 
 
 def in_words(estimate: Estimate) -> str:

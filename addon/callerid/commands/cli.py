@@ -144,6 +144,7 @@ cli.add_command(identify_command.explain)
 for command in (
     session_commands.sessions, session_commands.tree, session_commands.stats, show.show,
     show.search, show.diff, tail.tail, correct.link, correct.split, correct.merge,
+    correct.rename,
     export.export, importing.import_,
     forget.forget, explore.explore, go_on.continue_, go_on.fork,
     replay.replay,

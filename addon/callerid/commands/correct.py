@@ -1,4 +1,4 @@
-"""The commands `callerid link`, `split` and `merge`: where a person knows better."""
+"""The commands `callerid link`, `split`, `merge` and `rename`: where a person knows better."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from callerid.archive import corrections
 from callerid.archive.sessions import call_id, session_id
 from callerid.commands import reading
-from callerid.proxy.setup import new_id
+from callerid.ids import new_id
 from callerid.turn import Relation
 
 
@@ -61,3 +61,15 @@ def merge(session: str, other: str, db: Path | None) -> None:
         kept, gone = session_id(database, session), session_id(database, other)
         corrections.merge(database, kept, gone, time.time())
     click.echo(f"{gone} is now part of {kept}")
+
+
+@click.command()
+@click.argument("session")
+@click.argument("name")
+@reading.db_option
+def rename(session: str, name: str, db: Path | None) -> None:
+    """Give SESSION a name of its own, beside its id; NAME "" takes it away."""
+    with reading.opened(db) as database, _correcting():
+        id = session_id(database, session)
+        given = corrections.rename(database, id, name, time.time())
+    click.echo(f"{id} is now called {given}" if given else f"{id} has no name of its own now")

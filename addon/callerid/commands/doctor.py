@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,11 +38,12 @@ class Finding(NamedTuple):
 
 @click.command()
 @click.argument("client", required=False, metavar="[CLIENT]")
-@click.option("--port", type=click.IntRange(1, 65535), default=launch.PORT, metavar="N",
-              help=f"The proxy's port (default: {launch.PORT}).")  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), default=None, metavar="N",
+              help="The proxy's port (default: the one on this machine that this shell's variables "
+                   f"name, or {launch.PORT}).")  # fmt: skip
 @click.option("--db", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help=f"The traces (default: {files.traces()}).")  # fmt: skip
-def doctor(client: str | None, port: int, db: Path | None) -> None:
+def doctor(client: str | None, port: int | None, db: Path | None) -> None:
     """Look at certificate, proxy, traces and this shell's variables; say what is missing for whom.
 
     CLIENT is the client that is meant (claude, codex ...); without it all are looked at. The exit
@@ -53,6 +54,7 @@ def doctor(client: str | None, port: int, db: Path | None) -> None:
     if not rows:
         known = ", ".join(row.command or row.name for row in environments().clients)
         raise click.BadParameter(f"expected one of {known}; got {client!r}")
+    port = port or named_port(rows, os.environ) or launch.PORT
     general = [version(), trusted(certificate), proxy(port), traces(db or files.traces())]
     clients = [look_at(row, os.environ, port, certificate) for row in rows]
     console = Console(highlight=False, soft_wrap=True)
@@ -139,9 +141,23 @@ def look_at(
     return Finding(False, row.name, f"missing {' and '.join(missing)}{elsewhere}{around}")
 
 
+def named_port(rows: Iterable[EnvironmentRow], environ: Mapping[str, str]) -> int | None:
+    """The port of this machine that the clients' variables lead to; None where none does."""
+    said = (environ[name] for row in rows for name in row.proxy if environ.get(name))
+    return next((port for port in map(_port_here, said) if port), None)
+
+
 def _leads_to(url: str, port: int) -> bool:
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    return parts.hostname in (launch.HOST, "localhost") and parts.port == port
+    return _port_here(url) == port
+
+
+def _port_here(url: str) -> int | None:
+    """The port of this machine that a URL leads to; None where it leads elsewhere."""
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        return parts.port if parts.hostname in (launch.HOST, "localhost") else None
+    except ValueError:
+        return None
 
 
 def _holds(path: str, certificate: Path) -> bool:

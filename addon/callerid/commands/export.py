@@ -23,6 +23,7 @@ from callerid.exports import files, otlp
 from callerid.exports.formats import FORMATS
 from callerid.exports.otlp import CannotExport
 from callerid.exports.spans import Span, Style, newest_names
+from callerid.figures import plural
 from callerid.traces.pack import NotPacked
 from callerid.wire.wirejson import NotJSON
 
@@ -95,7 +96,7 @@ def export(
     callerid export --format csv --since 7d -o week.csv
     callerid export --format otlp --endpoint http://localhost:4318
     """
-    form = FORMATS[name]
+    form, pieces = FORMATS[name], 0
     if endpoint and not form.conventions:
         raise click.UsageError(f"--endpoint is for spans (otlp, openinference), not for {name}")
     style = Style(form.conventions, newest_names(os.environ), content)
@@ -109,17 +110,15 @@ def export(
         )  # fmt: skip
         if endpoint:
             sent = _send(otlp.of_calls(database, found, style), endpoint, headers)
-            click.echo(f"{sent:,} spans of {_calls(total)} to {endpoint}", err=True)
+            click.echo(f"{sent:,} spans of {plural(total, 'call')} to {endpoint}", err=True)
             return
         with _opened(output) as file:
             for piece in form.write(database, found, style):
                 file.write(piece)
+                pieces += 1
     if output is not None:
-        click.echo(f"{_calls(total)} to {output}", err=True)
-
-
-def _calls(count: int) -> str:
-    return f"{count:,} call{'s' * (count != 1)}"
+        told = plural(pieces, "conversation") if form.is_of_sessions else plural(total, "call")
+        click.echo(f"{told} to {output}", err=True)
 
 
 def _send(found: Iterable[Span], endpoint: str, headers: dict[str, str]) -> int:

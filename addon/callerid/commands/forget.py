@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from callerid.archive import forgetting
 from callerid.archive.sessions import session_id
 from callerid.commands import reading
+from callerid.figures import plural
 
 
 @click.command()
@@ -37,8 +38,8 @@ def forget(
     with reading.opened(db) as database:
         found = forgetting.would_forget(database, _meant(database, sessions, before, whole_run))
         what = (
-            f"{len(found.sessions):,} sessions, {found.calls:,} calls, "
-            f"{found.messages:,} messages that no other call holds"
+            f"{plural(len(found.sessions), 'session')}, {plural(found.calls, 'call')}, "
+            f"{plural(found.messages, 'message')} that no other call holds"
         )
         if not found.sessions or dry_run:
             click.echo(f"would forget {what}" if found.sessions else "no session fits")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from rich.table import Table
 from callerid import files
 from callerid.identity.explain import Rung
 from callerid.recordings import calls
+from callerid.recordings.explaining import Explained, explained
 from callerid.recordings.recorded import BadLine, RecordedCall
 from callerid.recordings.reidentify import Identified, changes, reidentify
 from callerid.settings.checked import BadSetting
@@ -48,7 +48,9 @@ def identify(
     try:
         found, broken = read_recording(source, console)
         earlier = _sessions(old) if old else {}
-    except (BadDatabase, BadLine, OSError, EOFError) as error:
+    except BadDatabase as error:  # it names the file
+        raise click.ClickException(str(error)) from None
+    except (BadLine, OSError, EOFError) as error:
         raise click.ClickException(f"{source}: {error}") from None
     if not found:
         console.print(f"{source}: there is no call in it", soft_wrap=True)
@@ -85,7 +87,7 @@ def read_recording(source: Path, console: Console) -> tuple[list[RecordedCall], 
 
     Raises BadDatabase, BadLine, OSError, EOFError.
     """
-    from callerid.recordings.flowfile import read_flows
+    from callerid.proxy.flowfile import read_flows
 
     found: list[RecordedCall] = []
     broken = 0
@@ -180,17 +182,14 @@ def explain(call_id: str, db: Path | None, config: str) -> None:
     configuration = configuration_of(config)
     try:
         found, _ = read_recording(source, Console(stderr=True))
-    except (BadDatabase, BadLine, OSError) as error:
+    except BadDatabase as error:
+        raise click.ClickException(str(error)) from None
+    except (BadLine, OSError) as error:
         raise click.ClickException(f"{source}: {error}") from None
-    id = _meant(call_id, found, source)
-    identified: list[Identified] = []
-    for each in reidentify(found, configuration, explains=True):
-        identified.append(each)
-        if each.call.id == id:
-            Console().print(
-                _told(each, _recorded_names(identified)), soft_wrap=True, highlight=False
-            )
-            return
+    ordered = sorted(found, key=lambda call: call.t)
+    told = explained(ordered, _meant(call_id, found, source), configuration)
+    assert told is not None, "it is one of those"
+    Console().print(_told(told), soft_wrap=True, highlight=False)
 
 
 def _meant(wanted: str, found: list[RecordedCall], source: Path) -> str:
@@ -210,20 +209,8 @@ def _meant(wanted: str, found: list[RecordedCall], source: Path) -> str:
     raise click.ClickException(f"{source}: {several if meant else none}")
 
 
-def _recorded_names(identified: list[Identified]) -> dict[str, str]:
-    """The sessions as they are on record, by what they are called when identified again."""
-    shared = Counter(
-        (each.identity.session_id, each.call.record.identity.session_id)
-        for each in identified
-        if each.identity and each.call.record
-    )
-    names: dict[str, str] = {}
-    for (again, recorded), _ in shared.most_common():
-        names.setdefault(again, recorded)
-    return names
-
-
-def _told(each: Identified, names: dict[str, str]) -> str:
+def _told(told: Explained) -> str:
+    each = told.identified
     record = each.call.record
     identity = record.identity if record else each.identity
     if identity is None:
@@ -232,9 +219,9 @@ def _told(each: Identified, names: dict[str, str]) -> str:
         f"{each.call.id} is of {identity.session_id}",
         f"  because {identity.because} {identity.confidence:.2f}: {identity.evidence}",
         "The ladder, climbed again:",
-        *(line for rung in each.ladder for line in _rung_lines(rung)),
+        *(line for rung in told.ladder for line in _rung_lines(rung)),
     ]
-    return re.sub(r"sess_[0-9a-f]{24}\b", lambda id: names.get(id[0], id[0]), "\n".join(lines))
+    return "\n".join(lines)
 
 
 def _rung_lines(rung: Rung) -> Iterator[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from callerid import files
 from callerid.commands import reading
 from callerid.commands.identify_command import configuration_of, read_recording
+from callerid.figures import plural
 from callerid.recordings import calls
 from callerid.recordings.importing import import_calls
 from callerid.recordings.merging import merge
@@ -45,11 +46,14 @@ def import_(sources: tuple[Path, ...], anew: bool, config: str, db: Path | None)
             if calls.is_traces(source):
                 merged = merge(path, source)
                 click.echo(
-                    f"{source}: {merged.calls:,} new calls, {merged.sessions:,} new sessions"
+                    f"{source}: {plural(merged.calls, 'new call')}, "
+                    f"{plural(merged.sessions, 'new session')}"
                 )
                 continue
             read, troubles = read_recording(source, Console(stderr=True))
-        except (BadDatabase, BadLine, OSError, EOFError) as error:
+        except BadDatabase as error:  # it names the file
+            raise click.ClickException(str(error)) from None
+        except (BadLine, OSError, EOFError) as error:
             raise click.ClickException(f"{source}: {error}") from None
         found += read
         broken += troubles
@@ -66,6 +70,11 @@ def _import(
     except (BadDatabase, BadSetting) as error:
         raise click.ClickException(str(error)) from None
     click.echo(
-        f"{path}: {done.new:,} new calls in {done.sessions:,} sessions; {done.known:,} were there, "
-        f"{done.others:,} are no LLM calls"
+        f"{path}: {plural(done.new, 'new call')} in {plural(done.sessions, 'session')}; "
+        f"{done.known:,} {_were(done.known)} there, "
+        f"{done.others:,} {'is no LLM call' if done.others == 1 else 'are no LLM calls'}"
     )
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"

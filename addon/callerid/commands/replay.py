@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from sqlite_utils import Database
 from callerid import figures
 from callerid.again import comparing, declaring, elsewhere, estimate, rebuild, sending
 from callerid.again.comparing import Side
-from callerid.again.endpoints import NO_KEY, Endpoint, at_host, carried, endpoint
+from callerid.again.endpoints import Endpoint, at_host, carried, endpoint
 from callerid.again.estimate import Estimate
 from callerid.again.keys import Credential
 from callerid.again.rebuild import CannotGoOn, Origin, Prepared
@@ -28,7 +29,10 @@ from callerid.archive.sessions import Filter, NotFound
 from callerid.commands import asking as together
 from callerid.commands import reading
 from callerid.commands.asking import Asking
+from callerid.credentials import MASK
 from callerid.turn import Kind, Relation
+
+UNSAID_KEY = "a-key-that-no-dry-run-says"
 
 
 class Step(NamedTuple):
@@ -90,7 +94,7 @@ def _other(asking: Asking, provider: str, base_url: str, model: str) -> Endpoint
         raise click.UsageError("--provider wants --model, too: no two have the same")
     key = os.environ.get(asking.key_from, "") if asking.key_from else ""
     if asking.dry_run:
-        key = NO_KEY  # nothing is sent
+        key = UNSAID_KEY  # nothing is sent
     providers = asking.configuration.providers
     return endpoint(providers, provider, os.environ, base_url=base_url, key=key)
 
@@ -132,10 +136,15 @@ def _step(asking: Asking, origin: Origin, model: str, other: Endpoint | None) ->
 
 def _print_all(asking: Asking, steps: list[Step], declared: dict[str, str]) -> None:
     for step in steps:
-        if step.is_told and step.other is not None:
-            click.echo(f"# {step.origin.facts.id}: {_telling(step, step.other)}; no curl command")
-        else:
+        if not step.is_told or step.other is None:
             together.print_curl(asking, step.prepared, declared)
+            continue
+        click.echo(f"# {step.origin.facts.id}: {_telling(step, step.other)}")
+        once, call = _once(), elsewhere.neutral(step.origin)
+        made = once.written(step.other, step.prepared.model, call, declared)
+        headers = [(name, value.replace(step.other.key, MASK)) for name, value in made.headers]
+        facts = elsewhere.placed(step.prepared.facts, made.url)
+        together.print_request(asking, facts, headers, made.body)
 
 
 def _telling(step: Step, other: Endpoint) -> str:
@@ -207,12 +216,18 @@ def _send(
     if not step.is_told or step.other is None:
         headers = (*declared.items(), *credential.headers)
         return sending.send(step.prepared, headers, proxy, authority)
+    once, call = _once(), elsewhere.neutral(step.origin)
+    answer: Answer = once.ask(step.other, step.prepared.model, call, declared, proxy, authority)
+    return answer
+
+
+def _once() -> ModuleType:
+    """What asks in another dialect; raises CannotSend where it is not installed."""
     try:
         from callerid.client import once
     except ImportError as error:
         raise CannotSend(str(error)) from None
-    call = elsewhere.neutral(step.origin)
-    return once.ask(step.other, step.prepared.model, call, declared, proxy, authority)
+    return once
 
 
 def _show(console: Console, step: Step, then: Side, now: Side) -> None:

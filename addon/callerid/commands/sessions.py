@@ -31,15 +31,17 @@ def sessions(limit: int, as_json: bool, db: Path | None, **options: object) -> N
     if as_json:
         reading.print_json(found)
         return
-    now = time.time()
+    now, has_names = time.time(), any(each.name for each in found)
     table = reading.table(
-        "session", "agent", "client", ">calls", "tokens", ">cost", "heard of", "status", "begins"
-    )
+        "session", *(["name"] if has_names else []), "agent", "client", ">calls", "tokens",
+        ">cost", "heard of", "status", "begins",
+    )  # fmt: skip
     for each in found:
         client = "" if each.client == each.agent else each.client
         status = each.status if each.status != "failed" else f"{each.failures} failed"
         table.add_row(
-            reading.cell(each.id), reading.cell(each.agent), reading.cell(client), str(each.calls),
+            reading.cell(each.id), *([reading.cell(each.name)] if has_names else []),
+            reading.cell(each.agent), reading.cell(client), str(each.calls),
             reading.tokens(each.input_tokens, each.output_tokens), str(each.cost),
             reading.ago(each.last_seen, now), status, reading.cell(each.title),
         )  # fmt: skip
@@ -119,7 +121,8 @@ def stats(since: float | None, limit: int, as_json: bool, db: Path | None) -> No
 def _whole(found: Stats) -> str:
     whole = found.whole
     return (
-        f"{whole.calls:,} calls ({whole.failures:,} failed) in {whole.sessions:,} sessions, "
+        f"{figures.plural(whole.calls, 'call')} ({whole.failures:,} failed) in "
+        f"{figures.plural(whole.sessions, 'session')}, "
         f"{reading.tokens(whole.input_tokens, whole.output_tokens)} tokens, "
         f"{whole.cost}\n"
         f"a session takes {_took(found.average_session_seconds)} on average, "

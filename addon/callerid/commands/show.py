@@ -50,21 +50,20 @@ def show(wanted: str, full: bool, as_json: bool, db: Path | None) -> None:
     An id may be cut short. In a session each message stands once.
     """
     with reading.opened(db) as database:
-        reader = Reader(database)
-        try:
-            id = archive.session_id(database, wanted)
-            title, lines = f"session {id}", reader.session(id)
-        except archive.NotFound as no_session:
-            try:
-                id = archive.call_id(database, wanted)
-            except archive.NotFound:
-                raise archive.NotFound(f"{no_session}, nor a call of this name") from None
-            title, lines = f"call {id}", reader.call(id)
+        reader, name = Reader(database), ""
+        session, call = archive.session_or_call(database, wanted)
+        id = session or call
+        if session:
+            (facts,) = archive.sessions(database, Filter(session=session))
+            name, lines = facts.name, reader.session(session)
+        else:
+            lines = reader.call(call)
+    title = f"session {id}{f' · {name}' if name else ''}" if session else f"call {id}"
     if as_json:
-        reading.print_json({"id": id, "messages": lines})
+        reading.print_json({"id": id, **({"name": name} if name else {}), "messages": lines})
         return
     console = reading.console()
-    console.print(Text(title, style="bold"))
+    console.print(Text(reading.shown(title), style="bold"))
     print_lines(console, lines, full=full)
     if lines and not any(line.pieces for line in lines):
         console.print("No word of it is on record (record.content).", style="dim")

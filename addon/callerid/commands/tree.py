@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 from callerid.archive.sessions import Cost, SessionFacts, costs_with_children, parents_first
 from callerid.commands.reading import shown, tokens
-from callerid.figures import duration
+from callerid.figures import duration, plural
 
 
 def draw(sessions: Iterable[SessionFacts]) -> Tree:
@@ -22,7 +22,7 @@ def draw(sessions: Iterable[SessionFacts]) -> Tree:
     whole = costs_with_children(ordered)
     costs = [whole[each.id] for each in ordered if each.parent_session_id not in whole]
     cost = reduce(Cost.plus, costs, Cost())
-    tree = Tree(f"{_counted(len(ordered), 'session')} · {cost}", guide_style="dim")
+    tree = Tree(f"{plural(len(ordered), 'session')} · {cost}", guide_style="dim")
     nodes: dict[str, Tree] = {}
     for session in ordered:
         above = nodes.get(session.parent_session_id, tree)
@@ -32,10 +32,12 @@ def draw(sessions: Iterable[SessionFacts]) -> Tree:
 
 def _label(session: SessionFacts, whole: Cost) -> Text:
     label = Text(shown(session.id), style="bold")
+    if session.name:
+        label.append(shown(f" · {session.name}"), style="bold yellow")
     relation = f" · {session.relation}" if session.relation else ""
     failures = f", {session.failures} failed" if session.failures else ""
     label.append(shown(f" · {session.agent or session.client}{relation}"), style="cyan")
-    calls = _counted(session.calls, "call")
+    calls = plural(session.calls, "call")
     cost = str(session.cost) + (f" ({whole} with its own)" if whole != session.cost else "")
     used = tokens(session.input_tokens, session.output_tokens)
     label.append(
@@ -45,7 +47,3 @@ def _label(session: SessionFacts, whole: Cost) -> Text:
     evidence = shown(session.evidence)
     label.append(f"{session.because} {session.confidence:.2f}: {evidence}", style="dim")
     return label
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

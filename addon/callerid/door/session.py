@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from callerid.archive.calls import CallFacts
@@ -52,6 +52,13 @@ class Record(Protocol):
         ...
 
 
+def first(messages: Sequence[Message], at: int | None) -> Sequence[Message]:
+    """The first so many messages, from the end where it is below 0; raises ValueError."""
+    if at is not None and abs(at) > len(messages):
+        raise ValueError(f"at: expected one of {len(messages)} messages, got {at}")
+    return messages[:at]
+
+
 class Session:
     """One conversation: system prompt and messages, and how it stands to others.
 
@@ -88,6 +95,11 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id}>"
+
+    @property
+    def name(self) -> str:
+        """The name that a person gave it (`callerid rename`); "" where nobody did."""
+        return str(self.metadata.get("name") or "")
 
     @property
     def system(self) -> str:
@@ -142,7 +154,8 @@ class Session:
         """A new session with what was said up to there, which is not recorded.
 
         `at` is how many messages it keeps (from the end where it is below 0), or the id of a call:
-        up to that call's reply. This session stays as it is. Raises NotFound.
+        up to that call's reply. This session stays as it is. Raises NotFound, and ValueError where
+        there are not so many messages.
         """
         said = self._said()
         if isinstance(at, str):
@@ -150,11 +163,11 @@ class Session:
                 raise NotFound(f"{self.session_id} has no record: there is no call {at!r}")
             said = self._record.content(self.session_id, at)
         elif at is not None:
-            said = said._replace(messages=said.messages[:at])
+            said = said._replace(messages=tuple(first(said.messages, at)))
         return Session(
             session_id, system=said.system, messages=said.messages, model=said.model,
             provider=said.provider, parent=self.session_id,
-            metadata={**self.metadata, "relation": "fork"},
+            metadata={**self.metadata, "name": None, "relation": "fork"},
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, object]:

@@ -75,6 +75,7 @@ class Traces:
 
     def _session(self, facts: SessionFacts) -> Session:
         metadata: dict[str, object] = {
+            "name": facts.name or None,
             "title": facts.title,
             "agent": facts.agent,
             "client": facts.client,

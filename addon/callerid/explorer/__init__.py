@@ -1,1 +1,1 @@
-"""Pages to look at what is on record, in a browser: runs, sessions, calls; they change nothing."""
+"""Pages to look at what is on record, in a browser: runs, sessions, calls."""

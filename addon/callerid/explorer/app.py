@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
+from sqlite_utils import Database
 from werkzeug.wrappers import Response as AnyResponse
 
+from callerid.archive.corrections import BadCorrection
 from callerid.archive.sessions import BadTime, NotFound
-from callerid.explorer import bytesof, views, words
-from callerid.explorer.aside import Aside, NoAside
+from callerid.explorer import aside, bytesof, views, words
+from callerid.explorer.aside import FORM, Aside, NoAside
+from callerid.explorer.correcting import DONE, corrected
+from callerid.explorer.explanation import explain_page
 from callerid.explorer.live import Live
 from callerid.explorer.record import NoRecord, opened
 from callerid.explorer.views import Elsewhere, Values, View
+from callerid.settings.load import Configuration, load
 from callerid.traces.pack import NotPacked
 from callerid.wire.wirejson import NotJSON
 
@@ -29,7 +35,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none, a form of ours would come from nowhere
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
@@ -38,22 +44,32 @@ HEADERS = {
 class Explorer:
     """The pages over one traces.db; they only read it.
 
-    With `is_aside` a process of its own makes them; where none can be had, they are made here.
+    With `is_aside` a process of its own makes them, and another one what takes long; where none can
+    be had, they are made here. `configuration` is what calls are identified by. Forms that correct
+    what is on record are offered where `blueprint` is told what they shall carry; whoever serves it
+    sees to it that nobody else's are taken.
     """
 
-    def __init__(self, path: Path, *, is_aside: bool = False) -> None:
+    def __init__(
+        self, path: Path, configuration: Configuration | None = None, *, is_aside: bool = False
+    ) -> None:
         self._path = path
+        self._configuration = configuration
         self._live = Live(path)
-        self._aside = Aside(path) if is_aside else None
+        self._aside = Aside(path, configuration or load()) if is_aside else None
+        self._aside_long = Aside(path, configuration or load()) if is_aside else None
+        self._form = ""
 
     def close(self) -> None:
         """Let the browsers go that listen."""
         self._live.close()
-        if self._aside is not None:
-            self._aside.close()
+        for process in (self._aside, self._aside_long):
+            if process is not None:
+                process.close()
 
-    def blueprint(self) -> Blueprint:
-        """What a Flask application serves."""
+    def blueprint(self, form: str = "") -> Blueprint:
+        """What a Flask application serves; `form` is what each form carries, "" is no form."""
+        self._form = form
         made = Blueprint(
             "explorer", __name__, template_folder="templates", static_folder="static",
             static_url_path="/static",
@@ -64,20 +80,33 @@ class Explorer:
         for address, read in bytesof.ADDRESSES:
             here = partial(self._bytes, read)
             made.add_url_rule(address, address, partial(self._answer, here))
+        here = partial(self._page, "explain", self._explain)
+        made.add_url_rule("/explain", "explain", partial(self._answer, here, takes_long=True))
+        here = self._correct
+        made.add_url_rule("/correct", "correct", partial(self._answer, here), methods=["POST"])
         made.add_url_rule("/events", "events", self._events)
         for name, shown in words.FILTERS.items():
             made.add_app_template_filter(shown, name)
         made.add_app_template_filter(lambda at: words.ago(at, time.time()), "ago")
-        for kind in (NotFound, NoRecord, NotJSON, NotPacked, BadTime, sqlite3.DatabaseError):
+        for kind in (
+            NotFound,
+            NoRecord,
+            BadCorrection,
+            NotJSON,
+            NotPacked,
+            BadTime,
+            sqlite3.DatabaseError,
+        ):
             made.register_error_handler(kind, _trouble)
         made.after_app_request(_guarded)
         made.record_once(_compactly)
         return made
 
-    def _answer(self, here: Callable[[], AnyResponse]) -> AnyResponse:
-        if self._aside is not None:
+    def _answer(self, here: Callable[[], AnyResponse], *, takes_long: bool = False) -> AnyResponse:
+        process = self._aside_long if takes_long else self._aside
+        if process is not None:
             try:
-                made = self._aside.get(request.path, request.query_string)
+                made = process.get(_asked(self._form))
                 return Response(made.body, made.status, made.headers)
             except NoAside:
                 pass  # slower for the traffic, but somebody wants to see a page
@@ -88,8 +117,18 @@ class Explorer:
             found = view(database, request.args)
         if isinstance(found, Elsewhere):
             return redirect(found.address)
-        values: Values = {"path": str(self._path), "here": template, "args": request.args}
+        values: Values = {
+            "path": str(self._path), "here": template, "args": request.args,
+            "form": request.environ.get(FORM, self._form),
+            "done": DONE.get(request.args.get("did", ""), ""),
+        }  # fmt: skip
         return make_response(render_template(f"{template}.html", **values, **found))
+
+    def _explain(self, database: Database, args: Mapping[str, str]) -> Values:
+        return explain_page(database, args, self._configuration or load())
+
+    def _correct(self) -> AnyResponse:
+        return redirect(corrected(self._path, request.form), 303)
 
     def _bytes(self, read: bytesof.Read) -> Response:
         with opened(self._path) as database:
@@ -109,9 +148,19 @@ class Explorer:
 
 def _trouble(error: Exception) -> AnyResponse:
     """A page that says what was not found, or could not be read."""
-    status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, BadTime) else 503
-    said = render_template("trouble.html", said=str(error), here="trouble", args=request.args)
+    is_wrong = isinstance(error, BadTime | BadCorrection)
+    status = 404 if isinstance(error, NotFound) else 400 if is_wrong else 503
+    said = render_template(
+        "trouble.html", said=str(error), here="trouble", args=request.args,
+        session=request.form.get("session", "") if request.method == "POST" else None,
+    )  # fmt: skip
     return make_response(said, status)
+
+
+def _asked(form: str) -> aside.Asked:
+    """The page that is asked for, as a process of its own is asked for it."""
+    said = urlencode(list(request.form.items())) if request.method == "POST" else None
+    return aside.Asked(request.path, request.query_string.decode("latin-1"), form, said)
 
 
 def _guarded(response: Response) -> Response:

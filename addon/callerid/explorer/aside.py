@@ -2,8 +2,8 @@
 
 A page of a large run takes some tenths of a second of the interpreter, of which a proxy has one.
 The process is started with the first page that is asked for, and ends with its standard input.
-It is asked by a line of JSON, [path, query]; what comes back is a length in eight bytes, and a Made
-in msgpack.
+It is told the settings by a line of JSON, and asked by one for each page, an Asked; what comes back
+is a length in eight bytes, and a Made in msgpack.
 """
 
 from __future__ import annotations
@@ -19,11 +19,23 @@ from typing import IO
 import msgspec
 
 from callerid import processes
+from callerid.settings.load import Configuration
 
 SECONDS = 60.0  # that a page may take; then its process is ended
 MOST_WAITING = 16  # pages that may be asked for at once
 NICENESS = 5  # where processors are few, calls go first
+FORM = "callerid.form"  # in the environment of a request: what forms shall carry
 _LENGTH = 8
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A page that is asked for; `said` is what a form says, None where none was sent."""
+
+    path: str
+    query: str
+    form: str = ""
+    said: str | None = None
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -41,19 +53,21 @@ class NoAside(Exception):
 class Aside:
     """Asks the process for pages over one traces.db, one after the other."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, configuration: Configuration) -> None:
         self._path = path
+        self._configuration = configuration
+        self._untold = b""  # what the process must be told before it is asked
         self._one = threading.Lock()
         self._places = threading.BoundedSemaphore(MOST_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def get(self, path: str, query: bytes) -> Made:
-        """The page at an address; raises NoAside."""
+    def get(self, asked: Asked) -> Made:
+        """The page that is asked for; raises NoAside."""
         if not self._places.acquire(blocking=False):
             return _refusal("too many pages are asked for at once")
         try:
             with self._one:
-                return self._get(path, query)
+                return self._get(asked)
         finally:
             self._places.release()
 
@@ -62,7 +76,7 @@ class Aside:
         if self._process is not None:
             _end(self._process)
 
-    def _get(self, path: str, query: bytes) -> Made:
+    def _get(self, asked: Asked) -> Made:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -71,8 +85,8 @@ class Aside:
         bound.start()
         began = time.monotonic()
         try:
-            asked = msgspec.json.encode([path, query.decode("latin-1")])
-            process.stdin.write(asked + b"\n")
+            process.stdin.write(self._untold + msgspec.json.encode(asked) + b"\n")
+            self._untold = b""
             process.stdin.flush()
             return _read(process.stdout)
         except (OSError, EOFError, msgspec.DecodeError) as error:
@@ -92,6 +106,7 @@ class Aside:
                 self._process = processes.start(
                     "callerid.explorer.aside", str(self._path), stderr=subprocess.DEVNULL
                 )
+                self._untold = msgspec.json.encode(self._configuration) + b"\n"
             except OSError as error:
                 raise NoAside(f"{sys.executable}: {error}") from None
         return self._process
@@ -127,11 +142,17 @@ def main(path: Path) -> None:
 
     os.nice(NICENESS)
     app = Flask("callerid", static_folder=None)
-    app.register_blueprint(Explorer(path).blueprint())
+    said = sys.stdin.buffer
+    configuration = msgspec.json.decode(said.readline(), type=Configuration)
+    app.register_blueprint(Explorer(path, configuration).blueprint())
     client = app.test_client()
-    for line in sys.stdin.buffer:
-        address, query = msgspec.json.decode(line, type=tuple[str, str])
-        page = client.get(address, environ_overrides={"QUERY_STRING": query})
+    for line in said:
+        asked = msgspec.json.decode(line, type=Asked)
+        page = client.open(
+            asked.path, method="GET" if asked.said is None else "POST", data=asked.said,
+            content_type=None if asked.said is None else _FORM_TYPE,
+            environ_overrides={"QUERY_STRING": asked.query, FORM: asked.form},
+        )  # fmt: skip
         made = msgspec.msgpack.encode(Made(page.status_code, list(page.headers), page.data))
         sys.stdout.buffer.write(len(made).to_bytes(_LENGTH) + made)
         sys.stdout.buffer.flush()

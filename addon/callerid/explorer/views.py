@@ -86,6 +86,8 @@ def run_page(database: Database, args: Args) -> Values:
     calls = list(call_archive.calls(database, Filter(root=root)))
     return {
         "run": facts,
+        "opening": _session(database, facts.opening_id),
+        "run_ids": [session.id for session in ordered],
         "rows": [(session, depth) for session, depth in _depths(ordered)],
         "whole": archive.costs_with_children(ordered),
         "timeline": timeline(ordered, calls, tools_asked(database, root)),
@@ -109,15 +111,13 @@ def session_page(database: Database, args: Args) -> Values:
     pages = max(1, -(-len(said) // EXCHANGES))
     page = min(_page(args, first=_page_of(said, args.get("call", ""))), pages)
     shown = said[(page - 1) * EXCHANGES : page * EXCHANGES]
-    children = [
-        each
-        for each in archive.sessions(database, Filter(root=facts.root_session_id))
-        if each.parent_session_id == facts.id
-    ]
+    of_run = list(archive.sessions(database, Filter(root=facts.root_session_id)))
+    children = [each for each in of_run if each.parent_session_id == facts.id]
     return {
         "session": facts, "exchanges": shown, "page": page, "pages": pages, "chart": chart(calls),
         "children": children, "calls": calls,
-        "spawned": _spawned(children, calls),
+        "spawned": _spawned(children, calls), "run_ids": [each.id for each in of_run],
+        "splits": [each for each in shown if calls and each.call.id != calls[0].id],
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -21,6 +22,7 @@ _SEEN: dict[int, int | str] = {
     **{at: f"‹U+{at:04X}›" for at in (*range(0x80, 0xA0), *range(0x202A, 0x202F))},
     **{at: f"‹U+{at:04X}›" for at in range(0x2066, 0x206A)},
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FENCE = re.compile(r"^(?:```|~~~)[^\n]*$", re.MULTILINE)
 
 
@@ -103,6 +105,11 @@ def short_ids(text: str) -> str:
     return _IDS.sub(lambda found: short_id(found[0]), text)
 
 
+def shell(text: object) -> str:
+    """A word of a command, quoted for the shell; it holds no control character."""
+    return shlex.quote(_CONTROL.sub("", str(text)))
+
+
 def cut(text: str, most: int = MOST) -> str:
     """The beginning of a text."""
     return text if len(text) <= most else text[:most]
@@ -112,4 +119,5 @@ FILTERS: dict[str, Callable[..., object]] = {
     "seen": seen, "segments": segments, "duration": duration, "dollars": dollars, "cost": cost,
     "count": count, "brief": brief, "plural": plural, "clock": clock, "moment": moment,
     "short_id": short_id, "cut": cut, "share": share, "short_ids": short_ids,
+    "shell": shell,
 }  # fmt: skip

@@ -45,6 +45,7 @@ _COLUMNS: dict[str, Callable[[CallFacts], Any]] = {
     "request_bytes": lambda facts: facts.request_bytes,
     "reply_bytes": lambda facts: facts.reply_bytes,
     "host": lambda facts: facts.host,
+    "session_name": lambda facts: facts.session_name,
 }
 COLUMNS = tuple(_COLUMNS)
 

@@ -18,11 +18,13 @@ class Format(NamedTuple):
     """A format: what it is, and what writes calls in it, piece by piece.
 
     `conventions` are those of spans, which may also be sent to a collector; "" is no spans.
+    `is_of_sessions` says that a piece is a session, and not a call.
     """
 
     words: str
     write: Callable[[Database, Iterable[CallFacts], Style], Iterator[bytes]]
     conventions: str = ""
+    is_of_sessions: bool = False
 
 
 def _spans(database: Database, calls: Iterable[CallFacts], style: Style) -> Iterator[bytes]:
@@ -51,7 +53,9 @@ def _sessions(calls: Iterable[CallFacts]) -> Iterator[str]:
 FORMATS = {
     "jsonl": Format("one JSON object a call, with its bodies", _plain(jsonl.lines)),
     "har": Format("HTTP Archive 1.2, for developer tools", _plain(har.pieces)),
-    "openai-chat": Format("one conversation a session, as fine-tuning takes it", _plain(_chats)),
+    "openai-chat": Format(
+        "one conversation a session, as fine-tuning takes it", _plain(_chats), is_of_sessions=True
+    ),
     "csv": Format("one row a call, without what was said", _plain(csv.rows)),
     "dynamo": Format("Dynamo's request trace, for its replay", _plain(dynamo.rows)),
     "otlp": Format("one span a call, by OpenTelemetry's conventions", _spans, "gen_ai"),

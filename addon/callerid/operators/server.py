@@ -16,7 +16,9 @@ from callerid.operators.access import Access, Asked
 from callerid.operators.pages import PATHS, Pages
 
 POLL_SECONDS = 0.1  # how soon it sees that it is closed, which the proxy waits for
-_COOKIE = "callerid-token"
+MOST_FORM_BYTES = 64 << 10
+_READING = ("GET", "HEAD", "OPTIONS")
+_COOKIE = "callerid-token"  # and the port: browsers send a host's cookies to all of its ports
 
 
 class _Quiet(WSGIRequestHandler):
@@ -62,6 +64,7 @@ class Server:
 def app_of(access: Access, pages: Pages | None, explorer: Explorer | None) -> Flask:
     """What is served: everything, for those who may see it."""
     app = Flask("callerid", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MOST_FORM_BYTES
 
     @app.before_request
     def refuse() -> AnyResponse | None:
@@ -69,7 +72,10 @@ def app_of(access: Access, pages: Pages | None, explorer: Explorer | None) -> Fl
         if refusal := access.refusal(asked):
             if pages is not None and request.path in PATHS:
                 return None  # they say it themselves
-            return Response(f"{refusal}\n", 403, content_type="text/plain; charset=utf-8")
+            return _refused(refusal)
+        is_form = request.method not in _READING and request.url_rule is not None
+        if is_form and (refusal := access.form_refusal(asked, request.form.get("form", ""))):
+            return _refused(refusal)
         if request.method == "GET" and access.has_token(request.args.get("token", "")):
             return _keep_token() if request.path not in PATHS else None
         return None
@@ -77,8 +83,12 @@ def app_of(access: Access, pages: Pages | None, explorer: Explorer | None) -> Fl
     if pages is not None:
         _offer(app, pages)
     if explorer is not None:
-        app.register_blueprint(explorer.blueprint())
+        app.register_blueprint(explorer.blueprint(access.form))
     return app
+
+
+def _refused(words: str) -> Response:
+    return Response(f"{words}\n", 403, content_type="text/plain; charset=utf-8")
 
 
 def _offer(app: Flask, pages: Pages) -> None:
@@ -94,13 +104,17 @@ def _keep_token() -> AnyResponse:
     """To the same page without the token in its address, which stays in the browser's history."""
     left = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
     response = redirect(_address(request.path, left))
-    response.set_cookie(_COOKIE, request.args["token"], httponly=True, samesite="Strict")
+    response.set_cookie(_cookie(), request.args["token"], httponly=True, samesite="Strict")
     return response
 
 
 def _address(path: str, query: list[tuple[str, str]]) -> str:
     local = "/" + quote(path.lstrip("/"))  # never //elsewhere
     return f"{local}?{urlencode(query)}" if query else local
+
+
+def _cookie() -> str:
+    return f"{_COOKIE}-{request.environ.get('SERVER_PORT', '')}"
 
 
 def _asked() -> Asked:
@@ -111,7 +125,8 @@ def _asked() -> Asked:
         accept=headers.get("accept", ""),
         authorization=headers.get("authorization", ""),
         is_local=is_local(request.remote_addr or ""),
-        cookie=request.cookies.get(_COOKIE, ""),
+        cookie=request.cookies.get(_cookie(), ""),
+        origin=headers.get("origin", ""),
     )
 
 

@@ -165,7 +165,7 @@ class CallerId:
         with self.guard("websocket"):
             if self._setup is not None and parse.may_hold_calls(flow.request.path):
                 request = flows.request_of(flow, self._setup.scopes)
-                self._sockets.start(flow, request, self._setup.desk)
+                self._sockets.start(flow, request, self._setup)
 
     def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """A frame passes."""

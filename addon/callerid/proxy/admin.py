@@ -15,7 +15,7 @@ from callerid.operators.access import Asked
 from callerid.operators.pages import PATHS, Pages, Status
 from callerid.operators.server import Server, is_local
 from callerid.proxy import flows
-from callerid.settings.values import Settings
+from callerid.settings.load import Configuration
 from callerid.traces.record import Recorder
 
 
@@ -23,9 +23,11 @@ class Admin:
     """Answers for the pages wherever they are offered."""
 
     def __init__(
-        self, settings: Settings, numbers: Numbers, switchboard: Switchboard,
+        self, configuration: Configuration, numbers: Numbers, switchboard: Switchboard,
         recorder: Recorder | None, dispatcher: Dispatcher, guard: Guard,
     ) -> None:  # fmt: skip
+        settings = configuration.settings
+        self._configuration = configuration
         self._settings = settings.admin
         self._recorder = recorder
         self._dispatcher = dispatcher
@@ -65,7 +67,9 @@ class Admin:
             return "no metrics (admin.enabled is false)"
         host, port = self._settings.host, self._settings.port
         try:
-            explorer = Explorer(self._recorder.path, is_aside=True) if self._recorder else None
+            explorer = None
+            if self._recorder:
+                explorer = Explorer(self._recorder.path, self._configuration, is_aside=True)
             self._server = Server(self._pages, host, port, explorer)
         except OSError as error:
             return f"no metrics (port {port}: {error.strerror})"

@@ -19,10 +19,12 @@ from callerid.explorer.record import NoRecord, opened
 from callerid.exports import files
 from callerid.exports.formats import FORMATS
 from callerid.exports.otlp import CannotExport
+from callerid.figures import plural
 from callerid.guard import Guard
 from callerid.identity.explain import climbed
+from callerid.ids import new_id
 from callerid.proxy import flows, shown
-from callerid.proxy.setup import Setup, new_id
+from callerid.proxy.setup import Setup
 from callerid.traces.pack import NotPacked
 from callerid.turn import Because
 from callerid.wire.wirejson import NotJSON
@@ -45,16 +47,19 @@ class CommandBar:
 
     @command.command("callerid.sessions")  # type: ignore[untyped-decorator]
     def sessions(self, words: str = "") -> Sequence[str]:
-        """The sessions that were heard of last; with words, those whose id or agent has them."""
-        board, now = self._parts().desk.switchboard, time.time()
+        """The sessions that were heard of last; with words, those whose id or names have them."""
+        parts, now = self._parts(), time.time()
+        board, names = parts.desk.switchboard, parts.names
         told: list[str] = []
         for session in board.memory.newest():
             agent = board.agents.known(session.agent_id)
             name = agent.name if agent else session.agent_id
-            if words.lower() in f"{session.id} {name} {session.root_id}".lower():
+            given = names.get(session.id, "")
+            if words.lower() in f"{session.id} {name} {given} {session.root_id}".lower():
                 relation = f" · {session.relation} of {session.parent_id}"
                 told.append(
-                    f"{session.id} · {name} · {session.calls} call{'s' * (session.calls != 1)} · "
+                    f"{session.id} · {f'{given} · ' if given else ''}{name} · "
+                    f"{plural(session.calls, 'call')} · "
                     f"{now - session.seen:.0f} s ago{relation if session.relation else ''}"
                 )
             if len(told) == SHOWN:
@@ -88,7 +93,7 @@ class CommandBar:
             view.add(copies)
             view.focus.flow = copies[0]
             log.log(ALERT, "callerid: %s to be sent as a fork: change it, and replay it",
-                    _count(len(copies), "call"))  # fmt: skip
+                    plural(len(copies), "call"))  # fmt: skip
 
     @command.command("callerid.export.formats")  # type: ignore[untyped-decorator]
     def formats(self) -> Sequence[str]:
@@ -109,7 +114,7 @@ class CommandBar:
             raise exceptions.CommandError("there is no flow of which the session could be written")
         writing = _Writing(traces, format, sessions, calls, Path(path).expanduser(), self._guard)
         threading.Thread(target=writing.run, name="callerid-export", daemon=True).start()
-        return f"{_count(len(sessions), 'session')} to {path}: the log says when it is written"
+        return f"{plural(len(sessions), 'session')} to {path}: the log says when it is written"
 
     def _parts(self) -> Setup:
         setup = self._setup()
@@ -142,7 +147,7 @@ class _Writing:
             except (OSError, CannotExport, NoRecord, NotJSON, NotPacked) as error:
                 log.warning("callerid: %s was not written: %s", self._path, error)
                 return
-            log.log(ALERT, "callerid: %s to %s", _count(count, "call"), self._path)
+            log.log(ALERT, "callerid: %s to %s", plural(count, "call"), self._path)
 
 
 def _said(flow: flow.Flow) -> dict[str, object]:
@@ -164,7 +169,3 @@ def _forked(original: flow.Flow, session: str) -> http.HTTPFlow:
     flows.declare(copy, {SESSION: new_id("sess"), FORKED: session}, "x-callerid-")
     shown.describe_fork(copy, session)
     return copy
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

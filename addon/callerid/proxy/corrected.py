@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from callerid.archive import corrections
-from callerid.archive.corrections import Made
+from callerid.archive import heeding
+from callerid.archive.heeding import Made
 from callerid.guard import Guard
 from callerid.identity.switchboard import Switchboard
 from callerid.traces.restore import restore_sessions
@@ -38,7 +38,8 @@ class Corrected:
     The sessions concerned are read again from the record, in a thread and into a memory of their
     own, and then take the place of those remembered, all at once; not while one of them has a call
     under way, unless that takes too long. `is_busy` says which have. Until then calls are recorded
-    as they were identified: the record is corrected again each time.
+    as they were identified: the record is corrected again each time. `names` are those that people
+    gave sessions, by their ids.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Corrected:
         self.on_taken_in: Callable[[set[str]], None] = lambda ids: None
         self._seen = 0
         self._seen = self._newest()
+        self.names = self._named()
 
     def start(self) -> None:
         """Begin to look, in the loop that runs; again and again until `stop`."""
@@ -76,9 +78,10 @@ class Corrected:
         newest = await asyncio.to_thread(self._newest)
         if self._waiting or newest != self._seen:
             known = [one.made for one in self._waiting]
-            made = await asyncio.to_thread(corrections.heeded, self._path, self._seen, known)
+            made = await asyncio.to_thread(heeding.heeded, self._path, self._seen, known)
             new = made[len(known) :]
-            self._waiting += map(_Waiting, new)
+            self._waiting += [_Waiting(one) for one in new if one.kind != "rename"]
+            await self._learn_names()
             self._seen = new[-1].number if new else newest
         for one in self._waiting[:]:
             with self._guard("corrections"):
@@ -100,6 +103,11 @@ class Corrected:
             one.is_taken_in = True
             self._guard.tell(f"a person's {one.made.kind} of {one.made.session_id} was taken in")
 
+    async def _learn_names(self) -> None:
+        known = await asyncio.to_thread(self._named)
+        self.names.clear()  # others hold the same one
+        self.names.update(known)
+
     def _calls(self, one: _Waiting) -> list[int]:
         """How many calls of each session concerned are remembered."""
         found = map(self._board.memory.get, sorted(one.ids))
@@ -108,6 +116,12 @@ class Corrected:
     def _newest(self) -> int:
         """The newest there is; a file that is gone, or locked, has none that are new."""
         try:
-            return corrections.newest(self._path)
+            return heeding.newest(self._path)
         except sqlite3.Error:
             return self._seen
+
+    def _named(self) -> dict[str, str]:
+        try:
+            return heeding.names(self._path)
+        except sqlite3.Error:
+            return {}

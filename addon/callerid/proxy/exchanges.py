@@ -97,12 +97,12 @@ class Exchanges:
             flow.response = http.Response.make(status, body, dict(headers))
             if setup.settings.stamp.return_ids and taken.turn.identity is not None:
                 flows.apply(returned(taken.turn.identity), flow.response.headers)
-            shown.describe(flow, taken.turn.identity)
+            shown.describe(flow, taken.turn.identity, setup.names)
             return
         if begun.call is not None:
             self._open[flow.id] = begun.call, None
             flow.metadata["callerid.call"] = begun.call.entry.id
-            shown.describe(flow, taken.turn.identity)
+            shown.describe(flow, taken.turn.identity, setup.names)
         there = {name.lower() for name, _ in taken.turn.request.headers}
         flow.metadata[flows.STAMPED] = [
             edit.name for edit in begun.edits if edit.value and edit.name not in there

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from callerid.dispatch.budgets import Budgets
@@ -17,6 +17,7 @@ from callerid.guard import Guard
 from callerid.identity.candidates import Candidates
 from callerid.identity.switchboard import Switchboard
 from callerid.identity.trust import Trust
+from callerid.ids import new_id
 from callerid.numbers import Numbers
 from callerid.prices import Prices, sale, used
 from callerid.proxy.admin import Admin
@@ -38,15 +39,6 @@ from callerid.traces.rows import Entry
 
 EXPORT_CLOSING_SECONDS = 5.0  # for spans that still wait at the end
 CLOSING_SECONDS = 10.0  # for the writer at the end; mitmproxy waits that long
-
-
-def new_id(prefix: str) -> str:
-    """An id that nobody else has: `sess_` and the like, then 32 hexadecimal digits.
-
-    They begin with the time, as in a UUID of version 7: what is written together then lies together
-    in traces.db, which takes a fifth less time.
-    """
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 class Setup:
@@ -77,7 +69,7 @@ class Setup:
         )  # fmt: skip
         if self._joining is not None:
             self._join(self._joining, database, numbers)
-        self.admin = Admin(settings, numbers, switchboard, self._recorder, dispatcher, guard)
+        self.admin = Admin(configuration, numbers, switchboard, self._recorder, dispatcher, guard)
         self._corrected = None
         if self._recorder is not None:
             self._corrected = Corrected(database, switchboard, self.desk.replies.has_open, guard)
@@ -113,6 +105,11 @@ class Setup:
     def traces(self) -> Path | None:
         """Where the calls are recorded, if they are."""
         return self._recorder.path if self._recorder else None
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names that people gave sessions, by their ids."""
+        return self._corrected.names if self._corrected is not None else {}
 
     def cost(self, entry: Entry) -> float | None:
         """What a call cost, as far as that can be said without waiting for the price lists."""

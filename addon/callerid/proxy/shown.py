@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mitmproxy import ctx, hooks, http
 
 from callerid import figures
@@ -18,8 +20,11 @@ RELATED = {Relation.SUBAGENT: "S", Relation.FORK: "F", Relation.RESET: "B"}
 _COMMENT, _MARKER = "callerid.comment", "callerid.marker"
 
 
-def describe(flow: http.HTTPFlow, identity: Identity | None) -> None:
-    """Say whose call a flow is, unless the user has written there himself."""
+def describe(flow: http.HTTPFlow, identity: Identity | None, names: Mapping[str, str]) -> None:
+    """Say whose call a flow is, unless the user has written there himself.
+
+    `names` are those that people gave sessions, by their ids.
+    """
     if identity is None:
         return
     flow.metadata["callerid.session"] = identity.session_id
@@ -28,7 +33,8 @@ def describe(flow: http.HTTPFlow, identity: Identity | None) -> None:
     flow.metadata["callerid.agent"] = identity.agent_name or identity.agent_id
     flow.metadata["callerid.because"] = f"{identity.because} {identity.confidence:.2f}"
     flow.metadata["callerid.evidence"] = identity.evidence
-    _comment(flow, _words(identity))
+    flow.metadata["callerid.name"] = names.get(identity.session_id, "")
+    _comment(flow, _words(flow, identity))
     is_related = identity.kind is Kind.MAIN and identity.relation is not None
     _mark(flow, RELATED[identity.relation] if is_related and identity.relation else
           MARKERS[identity.kind])  # fmt: skip
@@ -39,7 +45,7 @@ def describe_end(flow: http.HTTPFlow, entry: Entry, cost_usd: float | None) -> N
     if entry.identity is None:
         return
     usage = entry.reply.usage if entry.reply else None
-    came_to = [_words(entry.identity)]
+    came_to = [_words(flow, entry.identity)]
     if usage is not None and usage.total_input_tokens is not None:
         taken = usage.total_output_tokens or 0
         came_to.append(f"{_short(usage.total_input_tokens)}→{_short(taken)} tok")
@@ -66,10 +72,11 @@ def is_looked_at() -> bool:
     return view is not None
 
 
-def _words(identity: Identity) -> str:
+def _words(flow: http.HTTPFlow, identity: Identity) -> str:
+    name = flow.metadata.get("callerid.name")
     return (
-        f"{identity.kind} · {identity.agent_name} · {identity.session_id} · "
-        f"{identity.because} {identity.confidence:.2f}"
+        f"{identity.kind} · {identity.agent_name} · {f'{name} · ' if name else ''}"
+        f"{identity.session_id} · {identity.because} {identity.confidence:.2f}"
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from mitmproxy import ctx, http
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 
 from callerid.guard import Guard
-from callerid.proxy import shown
-from callerid.proxy.desk import Desk, Taken
+from callerid.proxy import flows, shown
+from callerid.proxy.desk import Taken
+from callerid.proxy.setup import Setup
 from callerid.proxy.websocket import Socket
 from callerid.traces.rows import State
 from callerid.turn import Request
@@ -27,10 +28,13 @@ class Sockets:
         self._guard = guard
         self._open: dict[str, Socket] = {}
         self._kept: dict[str, int] = {}
+        self._names: Mapping[str, str] = {}
 
-    def start(self, flow: http.HTTPFlow, handshake: Request, desk: Desk) -> None:
+    def start(self, flow: http.HTTPFlow, handshake: Request, setup: Setup) -> None:
         """Look at the frames of a WebSocket that may hold calls."""
-        self._open[flow.id] = Socket(handshake, desk, self._guard)
+        back = flows.headers_of(flow.response.headers) if flow.response is not None else ()
+        self._open[flow.id] = Socket(handshake, back, setup.desk, self._guard)
+        self._names = setup.names
         self._kept[flow.id] = 0
 
     def message(self, flow: http.HTTPFlow, viewable_bytes: int) -> Awaitable[None] | None:
@@ -66,12 +70,13 @@ class Sockets:
                 taken = await socket.desk.afford_in_time(taken, time.time())
                 self._send(flow, socket, message, taken)
 
-    @staticmethod
-    def _send(flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, taken: Taken) -> None:
+    def _send(
+        self, flow: http.HTTPFlow, socket: Socket, message: WebSocketMessage, taken: Taken
+    ) -> None:
         if not socket.send(taken, time.time()):
             message.drop()  # type: ignore[no-untyped-call]
             _answer(flow, socket)
-        shown.describe(flow, taken.turn.identity)
+        shown.describe(flow, taken.turn.identity, self._names)
 
     def end(self, flow: http.HTTPFlow) -> None:
         """A WebSocket closed; what was not answered by then is not answered."""

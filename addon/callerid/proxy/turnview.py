@@ -49,7 +49,8 @@ def _lined(pieces: Iterable[str]) -> str:
 def _head(flow: http.HTTPFlow) -> Iterator[str]:
     said = flow.metadata
     if "callerid.session" in said:
-        yield f"{said['callerid.agent']} · {said['callerid.session']}"
+        name = f"{said['callerid.name']} · " if said.get("callerid.name") else ""
+        yield f"{said['callerid.agent']} · {name}{said['callerid.session']}"
         if said["callerid.parent"]:
             yield f"from {said['callerid.parent']}"
         yield f"because {said['callerid.because']}: {said['callerid.evidence']}"

@@ -11,7 +11,7 @@ from callerid.guard import Guard
 from callerid.proxy.desk import Desk, Taken
 from callerid.proxy.replies import Ending, OpenCall
 from callerid.traces.rows import State
-from callerid.turn import Request
+from callerid.turn import HeaderList, Request
 from callerid.wire import frames, wirejson
 from callerid.wire.frames import Frames
 
@@ -31,11 +31,15 @@ class _Reply:
 
 
 class Socket:
-    """A WebSocket whose frames may hold calls; `handshake` is the request that opened it."""
+    """A WebSocket whose frames may hold calls.
 
-    def __init__(self, handshake: Request, desk: Desk, guard: Guard) -> None:
+    `handshake` is the request that opened it, `back` are the headers of what answered that.
+    """
+
+    def __init__(self, handshake: Request, back: HeaderList, desk: Desk, guard: Guard) -> None:
         self.desk = desk
         self._handshake = handshake
+        self._back = back
         self._guard = guard
         self._frames = Frames(handshake.path)
         # Replies come in the order of their calls; that to a refused call is a frame of ours.
@@ -61,6 +65,7 @@ class Socket:
             return False
         if begun.call is not None:
             self.desk.replies.begins(begun.call, SWITCHED, _FRAMES)
+            begun.call.headers = self._back  # to be written down
             self._open.append(_Reply(begun.call))
         return True
 

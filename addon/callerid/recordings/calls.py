@@ -185,13 +185,6 @@ def _from_traces(path: Path) -> Iterator[RecordedCall]:
     database = open_database(path)
     try:
         for record in all_calls(database):
-            yield RecordedCall(
-                id=record.id,
-                t=record.started_at,
-                t_response=record.ended_at or record.started_at,
-                request=record.request,
-                status=record.status,
-                record=record,
-            )
+            yield RecordedCall.of(record)
     finally:
         database.conn.close()

@@ -44,9 +44,9 @@ def import_calls(
 ) -> Imported:
     """Write calls that are not on record into a traces.db, each with its identity.
 
-    Whose a call is stays as it was where we exported it, unless `anew`; others are identified as
-    the proxy would have done, beside what is on record of that time. What is not to be written down
-    (`record.content`) is not. Raises BadDatabase, BadSetting.
+    Whose a call is stays as it was where we exported it, unless `anew` (which takes words to go
+    by); others are identified as the proxy would have done, beside what is on record of that time.
+    What is not to be written down (`record.content`) is not. Raises BadDatabase, BadSetting.
     """
     with closing(open_database(path)) as database:
         desk = _Desk(database, path, configuration, anew=anew)
@@ -66,14 +66,7 @@ def _on_record(
         return
     since = new[0].t - configuration.settings.session.session_ttl_seconds
     for record in all_calls(database, since, new[-1].t):
-        yield RecordedCall(
-            id=record.id,
-            t=record.started_at,
-            t_response=record.ended_at or record.started_at,
-            request=record.request,
-            status=record.status,
-            record=record,
-        )
+        yield RecordedCall.of(record)
 
 
 class _Desk:
@@ -95,6 +88,7 @@ class _Desk:
         self._batch: list[Entry] = []
         self._keeps_all = configuration.settings.record.content == "full"
         self._exactness: list[tuple[str | None, str | None, str]] = []
+        self._names: dict[str, str] = {}  # that people gave sessions
         self.imported = Imported()
         self.sessions: set[str] = set()
 
@@ -139,6 +133,7 @@ class _Desk:
             self._writer.close()
         with self._database.conn:
             self._database.conn.executemany(_EXACTNESS, self._exactness)
+            self._database.conn.executemany(_NAME, [(b, a) for a, b in self._names.items()])
 
     def _told(self, calls: Iterable[RecordedCall]) -> Iterator[RecordedCall]:
         for call in calls:
@@ -149,9 +144,10 @@ class _Desk:
         """Whose a call is, where that is on record and is to stay so."""
         if call.record is not None:
             return call.record.identity
-        if call.told is None or (self._anew and call.told.because != Because.CORRECTION):
+        told, has_words = call.told, bool(call.request.body)
+        if told is None or (self._anew and has_words and told.because != Because.CORRECTION):
             return None
-        return _identity_of(call.told)
+        return _identity_of(told)
 
     def _note(self, event: Taken | Answered) -> None:
         if isinstance(event, Answered):
@@ -162,12 +158,15 @@ class _Desk:
         else:
             entry = self._begun(event)
             self._open[event.call.id] = entry
-            if (told := event.call.told) and self._keeps_all:
+            told = event.call.told
+            if told and self._keeps_all:
                 self._exactness.append((told.request_exactness, told.reply_exactness, told.id))
             self._batch.append(entry)
             self.imported = self.imported._replace(new=self.imported.new + 1)
             if entry.identity is not None:
                 self.sessions.add(entry.identity.session_id)
+                if told and told.session_name and told.session_id == entry.identity.session_id:
+                    self._names[entry.identity.session_id] = told.session_name
 
     def _begun(self, event: Taken) -> Entry:
         call, turn = event.call, event.turn
@@ -199,6 +198,7 @@ update calls set request_exactness = coalesce(?, request_exactness),
     reply_exactness = coalesce(?, reply_exactness)
 where id = ?
 """
+_NAME = "update sessions set given_name = ? where id = ? and given_name is null"
 
 
 def _ended(begun: Entry, event: Answered) -> Entry:
@@ -235,8 +235,9 @@ def _state(event: Answered) -> State:
 
 def _counted(reply: Reply | None, told: CallFacts | None) -> Reply | None:
     """A reply with what was told of it, where its bytes are gone."""
-    if reply is None or told is None or reply.model:
+    if told is None or (reply is not None and reply.model):
         return reply
+    reply = reply or Reply(error=told.error_type or "")
     return replace(
         reply,
         model=told.response_model or "",

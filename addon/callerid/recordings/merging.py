@@ -37,6 +37,10 @@ update main.{table} set
 from other.{table} as theirs
 where theirs.id = {table}.id and theirs.id in (select {key} from temp.new_calls)
 """
+_NAMED = """
+update main.sessions set given_name = theirs.given_name from other.sessions as theirs
+where theirs.id = sessions.id and sessions.given_name is null and theirs.given_name is not null
+"""
 _WITH_CALLS = {"agents": "agent_id", "sessions": "session_id"}
 _OF_CALLS = {"call_messages": "call_id", "reply_bodies": "call_id", "calls": "id"}
 
@@ -65,6 +69,7 @@ def _merge(database: Database, other: Path) -> Merged:
             where = f"where id in (select {key} from temp.new_calls)"
             _copy(database, table, "insert or ignore", where)
             connection.execute(_LAST_HEARD.format(table=table, key=key))
+        connection.execute(_NAMED)
         for table, key in _OF_CALLS.items():
             where = f"where {key} in (select id from temp.new_calls)"
             _copy(database, table, "insert or replace", where)

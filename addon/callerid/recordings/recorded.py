@@ -44,6 +44,18 @@ class RecordedCall(msgspec.Struct, frozen=True):
     call_id: str = ""  # under which callerid has recorded it already
     response_id: str = ""  # the reply's, by which the call may be on record as the proxy saw it
 
+    @classmethod
+    def of(cls, record: Recorded) -> RecordedCall:
+        """A call out of a traces.db."""
+        return cls(
+            id=record.id,
+            t=record.started_at,
+            t_response=record.ended_at or record.started_at,
+            request=record.request,
+            status=record.status,
+            record=record,
+        )
+
 
 class Line(NamedTuple):
     """What one line (or entry) of a file holds: a call, or the reason why there is none."""

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from callerid.identity.switchboard import Switchboard, Turn
 from callerid.recordings.recorded import RecordedCall
 from callerid.settings.load import Configuration
 from callerid.traces.restore import reply_of
-from callerid.turn import Because, Identity, Reply
+from callerid.turn import Because, Call, Dialect, Identity, Kind, Reply
 from callerid.wire import dialects, parse, wirejson
 
 
@@ -37,16 +38,29 @@ def steady_ids() -> Callable[[str], str]:
 def reidentify(
     calls: Iterable[RecordedCall], configuration: Configuration, *, explains: bool = False
 ) -> Iterator[Identified]:
-    """Identify recorded calls, in the order of their time.
+    """Identify recorded calls, in the order of their time; with the ladder of each, if asked.
 
     A reply is known only once its time has come: of two calls under way at once, neither knows
     the other's reply.
     """
+    ordered = sorted(calls, key=lambda call: call.t)
+    return in_order(ordered, configuration, lambda call: explains)
+
+
+def in_order(
+    calls: Iterable[RecordedCall], configuration: Configuration,
+    explains: Callable[[RecordedCall], bool],
+) -> Iterator[Identified]:  # fmt: skip
+    """As `reidentify`, of calls that come in the order of their time; none of them is kept."""
     board = Switchboard(configuration, steady_ids())
     rungs: list[Rung] = []
-    if explains:
-        board.on_match = lambda question, match: _note(rungs, question, match)
-    for event in replay(sorted(calls, key=lambda call: call.t), board, corrected):
+    note = partial(_note, rungs)
+
+    def known(call: RecordedCall) -> Identity | None:
+        board.on_match = note if explains(call) else None
+        return corrected(call)
+
+    for event in replay(calls, board, known):
         if isinstance(event, Taken):
             yield Identified(event.call, event.turn.identity if event.turn else None, list(rungs))
             rungs.clear()
@@ -108,12 +122,23 @@ def _take(board: Switchboard, call: RecordedCall, identity: Identity | None) -> 
     try:
         read = board.read(call.request)
     except wirejson.NotJSON:
-        return None
+        read = _wordless(call) if identity is not None else None
     if read is None:
         return None
     if identity is None:
         return board.identify(call.request, read, call.t)
     return board.restore(call.request, read, identity, call.t, None)
+
+
+def _wordless(call: RecordedCall) -> Call | None:
+    """A call of which no word was kept, as an export of ours tells it; None for any other."""
+    told = call.told
+    if told is None or call.request.body:
+        return None
+    return Call(
+        Dialect(told.dialect), told.request_model or "", told.is_stream, "", (), (),
+        Kind(told.kind), told.previous_response_id or "",
+    )  # fmt: skip
 
 
 def _answer(board: Switchboard, call: RecordedCall, turn: Turn) -> Answered:

@@ -30,10 +30,14 @@ class Fold(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a transcript, as stored; whether it may be folded (it is a text of the message)."""
+    """A line of a transcript, as stored; whether it may be folded (it is a text of the message).
+
+    `end` is what stands between it and the next one.
+    """
 
     text: str
     is_text: bool
+    end: str = "\n"
 
 
 def folded(body: bytes, lines: Iterable[Line]) -> tuple[bytes, list[Fold]]:
@@ -51,7 +55,7 @@ def folded(body: bytes, lines: Iterable[Line]) -> tuple[bytes, list[Fold]]:
                     folds.append(Fold(place - removed, start, len(line.text), is_ascii))
                     at, removed = place + len(words), removed + len(words)
                     break
-        start += len(line.text) + 1
+        start += len(line.text) + len(line.end)
     return b"".join([*kept, body[at:]]), folds
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import sha256
+from itertools import pairwise
 from typing import NamedTuple
 
 from callerid import credentials
@@ -17,7 +18,7 @@ from callerid.traces.folds import Line
 from callerid.traces.layout import COMPACT, SPACED, Layout, array, found_array
 from callerid.traces.pack import packed
 from callerid.traces.rows import Row
-from callerid.turn import Message, Part, Reference, Text, ToolCall, ToolResult
+from callerid.turn import Message, Part, Reference, Role, Text, ToolCall, ToolResult
 from callerid.wire import wirejson
 
 KNOWN = 20_000  # ids of messages that are stored for certain
@@ -155,7 +156,7 @@ class Shelf:
             self.new[id] = {
                 "id": id,
                 "role": role,
-                "text": "\n".join(line.text for line in shown) or None,
+                "text": _joined(shown) or None,
                 "body": _smallest(rest),
                 "folds": folds.written(folded),
                 "parts": None,
@@ -178,8 +179,22 @@ class _Generation:
 
 
 def _lines(message: Message) -> list[Line]:
-    """What a message says, for people: words, tool calls, tool results, one below the other."""
-    return [_line(part) for part in message.parts]
+    """What a message says, for people: words, tool calls, tool results, one below the other.
+
+    A model's words in parts go on in the middle of a sentence.
+    """
+    told = [(part, line) for part in message.parts if (line := _line(part)).text]
+    lines = [line for _, line in told]
+    if message.role is Role.ASSISTANT:
+        for at, (one, two) in enumerate(pairwise(part for part, _ in told)):
+            if isinstance(one, Text) and isinstance(two, Text):
+                lines[at] = lines[at]._replace(end="")
+    return lines
+
+
+def _joined(lines: list[Line]) -> str:
+    whole = "".join(line.text + line.end for line in lines)
+    return whole.removesuffix(lines[-1].end) if lines else whole
 
 
 def _line(part: Part) -> Line:
@@ -209,7 +224,7 @@ def _hash(role: str, body: bytes) -> str:
 
 def _shown(line: Line, hidden: Hidden) -> Line:
     clean = credentials.without(line.text.encode("utf-8", "surrogatepass"), hidden)
-    return Line(clean.decode("utf-8", "replace"), line.is_text)
+    return line._replace(text=clean.decode("utf-8", "replace"))
 
 
 def _smallest(body: bytes) -> str | bytes:

@@ -1,4 +1,4 @@
-"""Reads mitmproxy's own flow files (`mitmdump -w FILE`)."""
+"""Reads mitmproxy's own flow files (`mitmdump -w FILE`) as recordings."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ FIRST = [
 ]
 
 # What one proxy's memory says, and several cannot: a connection is a proxy's own, and how many
-# sessions there may be is the engine's own bound.
+# sessions there may be is the engine's own bound. An opening that was answered finds nothing.
 OF_ONE_PROXY = {
+    "An agent that is told what another has done so far is the child of the one that waits",
     "Embeddings on one connection are one session, on another another",
     "The session silent for longest is forgotten first",
 }

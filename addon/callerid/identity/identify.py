@@ -175,6 +175,9 @@ def newcomer(question: Question) -> Match:
         sender, text = question.errand
         evidence = f"its opening is an errand that {sender.id} gave to a tool: {text[:30]!r}"
         return Match(Because.NEW, 0.9, evidence, None, None, None, sender.id, Relation.SUBAGENT)
+    if (other := question.handed_over) is not None:
+        evidence = f"it opens as {other.id} did, which waits for a tool, and tells more"
+        return Match(Because.NEW, 0.8, evidence, None, None, None, other.id, Relation.SUBAGENT)
     if question.history.model_units():
         return Match(Because.NEW, 0.5, "a history whose beginning was not seen")
     if question.memory.points.get(question.history.end):

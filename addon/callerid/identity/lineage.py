@@ -80,6 +80,34 @@ def follow(
     return _choose(best, client, issuers)
 
 
+def handed_over(
+    history: History, client: Client, agent_id: str, memory: Memory, now: float
+) -> Session | None:
+    """The session that asked all this, but for the end, and waits for a tool; of another agent.
+
+    Some programs hand a conversation over by telling the next agent, as a person would, what was
+    done so far.
+    """
+    if history.model_units():
+        return None
+    askers = [
+        point.session
+        for link in history.links[:-1]
+        for point in memory.points.get(link)
+        if not point.is_reply and point.before is None and memory.is_live(point.session, now)
+    ]
+    waiting = [
+        session
+        for session in askers
+        if session.is_waiting and session.asks_tool and session.agent_id != agent_id
+    ]
+    return max(waiting, key=lambda one: (_is_near(one, client), one.seen), default=None)
+
+
+def _is_near(session: Session, client: Client) -> bool:
+    return session.client.connection == client.connection
+
+
 def _choose(steps: list[Step], client: Client, issuers: Callable[[], list[Session]]) -> Step:
     """The step that shares most of what was said; of equals the issuer's, then the client's own."""
     steps.sort(key=lambda step: (-step.said, step.way))

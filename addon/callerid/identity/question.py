@@ -216,6 +216,11 @@ class Question:
         return quotes.errand_of(texts, salt, self.memory, self.now)
 
     @cached_property
+    def handed_over(self) -> Session | None:
+        """The session of another agent whose opening this history has, and more."""
+        return lineage.handed_over(self.history, self.client, self.agent.id, self.memory, self.now)
+
+    @cached_property
     def handed_on(self) -> str:
         """The errand that a sub-agent was given together with its sender's history."""
         return quotes.handed_on(self.call.messages, self.plain)

@@ -175,6 +175,7 @@ def reply(
     ]
     if is_newest:
         session.spoken = len(units[0].letters)
+        session.asks_tool = not units[-1].letters  # words have letters, calls of tools have none
         _keep_prompt(spoken, asked, answer, reader, memory)
         _keep_words(session, asked, answer, errands, reader, memory)
     _keep_errands(session, errands, memory)

@@ -71,17 +71,18 @@ class Session:
     `said` is what the model said on the session's present path, as unit keys; `given` is what the
     client's first history put into the model's mouth (examples, or words said before us). `tail` is
     the plain text of the newest messages up to its newest reply, and `ends_in_text` says that this
-    reply has words, and `spoken` how many letters of them come first in it. `errands` are the
-    newest texts that its model gave to tools, with their sketches, and `tasks` those of the newest
-    reply that are tasks in words of its own. `messages` is how many messages of people and models
-    the newest history has, with its reply. `head` is the newest point, `asked` the digest of what
-    was asked last, and `prompt` what it was, with its reply, where nothing but that was said.
-    `is_searched` says that the client asks calls again that were answered and gone on from: it
-    tries other ways. `run` is the id of the run that the client declares.
+    reply has words, `asks_tool` that it calls a tool, and `spoken` how many letters of them come
+    first in it. `errands` are the newest texts that its model gave to tools, with their sketches,
+    and `tasks` those of the newest reply that are tasks in words of its own. `messages` is how many
+    messages of people and models the newest history has, with its reply. `head` is the newest
+    point, `asked` the digest of what was asked last, and `prompt` what it was, with its reply,
+    where nothing but that was said. `is_searched` says that the client asks calls again that were
+    answered and gone on from: it tries other ways. `run` is the id of the run that the client
+    declares.
     """
 
-    __slots__ = ("agent_id", "asked", "calls", "client", "ends_in_text", "errands", "given",
-                 "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
+    __slots__ = ("agent_id", "asked", "asks_tool", "calls", "client", "ends_in_text", "errands",
+                 "given", "has_declared_id", "head", "id", "is_searched", "messages", "parent_id",
                  "prompt", "relation", "root_id", "run", "said", "scope", "seen", "spoken",
                  "tail", "tasks")  # fmt: skip
 
@@ -106,6 +107,7 @@ class Session:
         self.given = NOTHING_GIVEN
         self.tail = ""
         self.ends_in_text = False
+        self.asks_tool = False
         self.spoken = 0
         self.errands = NO_ERRANDS
         self.tasks: tuple[str, ...] = ()

@@ -89,6 +89,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     has_declared_id: bool
     is_searched: bool
     ends_in_text: bool
+    asks_tool: bool
     spoken: int
     tail: str
     errands: dict[str, list[int]]

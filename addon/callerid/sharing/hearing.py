@@ -176,7 +176,9 @@ class Hearing:
         spoke_here = held.is_dirty and session.tail != held.tail
         if not spoke_here:
             session.tail, session.ends_in_text = head.tail, head.ends_in_text
-            session.spoken, session.tasks = head.spoken, head.tasks
+            session.asks_tool, session.spoken, session.tasks = (
+                head.asks_tool, head.spoken, head.tasks
+            )  # fmt: skip
             memory.lengthen(session, head.messages)
             memory.replies.forget(session)
             for number in head.reply:

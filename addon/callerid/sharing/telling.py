@@ -179,8 +179,9 @@ class Telling:
             named_at, session.root_id, session.run, session.parent_id, session.relation or "",
             session.agent_id, session.calls, session.messages, self._place(held, session.head),
             session.asked, self._prompt(held), session.has_declared_id, session.is_searched,
-            session.ends_in_text, session.spoken, session.tail if self._keeps_words else "",
-            errands, session.tasks if self._keeps_words else (), reply, bound,
+            session.ends_in_text, session.asks_tool, session.spoken,
+            session.tail if self._keeps_words else "", errands,
+            session.tasks if self._keeps_words else (), reply, bound,
         )  # fmt: skip
 
 

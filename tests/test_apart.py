@@ -118,7 +118,7 @@ def test_an_end_without_its_beginning_is_told_from_one_with_it() -> None:
     with pytest.raises(Lost, match="c1: how it ended has come, but not how it began"):
         unpacker.unpack(parcels.opened(ended[1][0][parcels.HEAD_BYTES :]), b"")
     with pytest.raises(Lost, match="an entry was expected, and this came: Unsent"):
-        unpacker.unpack(Unsent("c1", 3), b"")
+        unpacker.unpack(Unsent("c1", 3, True), b"")
 
 
 def test_what_is_put_is_on_record_when_it_is_closed(path: Path, guard: Guard) -> None:
@@ -176,6 +176,25 @@ def test_a_process_that_goes_away_is_replaced_and_what_it_had_is_counted(
     )
 
 
+def test_what_a_process_had_written_before_it_went_away_is_not_counted_as_lost(
+    path: Path, guard: Guard
+) -> None:
+    """It is killed again and again; what it had no time to report is looked for on record."""
+    with recorder(path, guard, flush_seconds=0.01) as at_work:
+        for number in range(600):
+            at_work.put(entry(f"c{number}"))
+            time.sleep(0.001)
+            if number in (0, 200, 400):
+                eventually(lambda: at_work.process_id and at_work._is_settled.is_set())
+            if number in (200, 400):
+                os.kill(at_work.process_id, signal.SIGKILL)
+        eventually(lambda: at_work.depth == 0)
+
+    left = len(on_record(path))
+    assert left > 100
+    assert guard.counts["dropped_calls"] == 600 - left
+
+
 def test_what_the_process_has_to_say_is_said_and_counted_here(
     path: Path, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -205,7 +224,7 @@ def test_what_cannot_be_carried_is_counted_and_the_rest_arrives(path: Path, guar
         eventually(lambda: at_work.depth == 0)
 
     assert on_record(path) == [("c2", "ok")]
-    assert guard.counts == {"failed.record": 1, "dropped": 1}
+    assert guard.counts == {"failed.record": 1, "dropped": 1, "dropped_calls": 1}
 
 
 def test_what_stops_a_service_stops_its_proxy_and_not_what_writes_for_it(

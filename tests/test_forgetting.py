@@ -21,6 +21,7 @@ from callerid.traces.database import open_database
 from callerid.traces.deleting import delete_some
 from callerid.traces.retention import Retention, used_bytes
 from lab import Answer, Asked, FakeProvider, Proxy, newest_text
+from lab.servers import RedisServer
 from office import Office, anthropic_reply, office, text
 
 DEADLINE_SECONDS = 20.0
@@ -285,18 +286,54 @@ def until(question: Any) -> None:
         time.sleep(0.05)
 
 
+def say(client: httpx.Client, url: str, said: list[Any]) -> str:
+    body = {"model": "m", "max_tokens": 9, "messages": said}
+    answer = client.post(f"{url}/v1/messages", json=body)
+    said += [{"role": "assistant", "content": answer.json()["content"]}]
+    return answer.headers["x-callerid-session-id"]
+
+
+def test_proxies_that_share_forget_what_is_forgotten_at_one_of_them(
+    addon_script: Path, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    shared = {
+        "backend": "redis", "connection": redis_server.url.replace("/0", "/5"),
+        "deadline_seconds": DEADLINE_SECONDS,
+    }  # fmt: skip
+    file = tmp_path / "settings.yaml"
+    file.write_text(json.dumps({
+        "record": {"flush_seconds": 0.05}, "admin": {"enabled": False},
+        "session": {"persistence": shared},
+    }))  # fmt: skip
+    options: dict[str, Any] = {"callerid_config": str(file), "flow_detail": "0"}
+
+    with (
+        FakeProvider(echo, tls=False) as provider, Proxy(addon_script, options=options) as here,
+        Proxy(addon_script, options=options) as there,
+        httpx.Client(proxy=here.url, trust_env=False) as by_here,
+        httpx.Client(proxy=there.url, trust_env=False) as by_there,
+    ):  # fmt: skip
+        said: list[Any] = [{"role": "user", "content": "A secret about nougat"}]
+        session = say(by_here, provider.url, said)
+        said += [{"role": "user", "content": "Go on"}]
+        until(lambda: _count(here.traces, "calls where state = 'ok'"))
+        assert say(by_there, provider.url, said) == session
+        run(here.traces, session, "--yes")
+        until(lambda: "1 sessions were forgotten at another proxy" in there.log)
+        said += [{"role": "user", "content": "Go on"}]
+        after = [say(each, provider.url, said[:]) for each in (by_there, by_here)]
+        logs = here.log + there.log
+
+    assert session not in after
+    assert "failed" not in logs
+
+
 def test_a_proxy_that_runs_forgets_too_and_indexes_and_keeps(
     addon_script: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(json.dumps({"record": {"flush_seconds": 0.05}, "admin": {"enabled": False}}))
     options: dict[str, Any] = {"callerid_config": str(file), "flow_detail": "0"}
-
-    def say(client: httpx.Client, url: str, said: list[Any]) -> str:
-        body = {"model": "m", "max_tokens": 9, "messages": said}
-        answer = client.post(f"{url}/v1/messages", json=body)
-        said += [{"role": "assistant", "content": answer.json()["content"]}]
-        return answer.headers["x-callerid-session-id"]
 
     with FakeProvider(echo, tls=False) as provider, Proxy(addon_script, options=options) as proxy:
         with httpx.Client(proxy=proxy.url, trust_env=False) as client:

@@ -249,7 +249,8 @@ def test_a_port_that_is_taken_costs_the_pages_only(addon_script: Path, tmp_path:
         }  # fmt: skip
         with Proxy(addon_script, options=options) as proxy:
             proxy.stop()
-            assert "no metrics (port" in proxy.log
+            assert "no explorer and no metrics: 127.0.0.1 port" in proxy.log
+            assert "`admin: {port: 0}`" in proxy.log
 
 
 # What ships with them

@@ -249,10 +249,11 @@ def test_spans_are_lines_of_json_where_there_is_no_collector(
     assert spans[1]["kind"] == CLIENT
 
 
-def test_spans_go_in_batches_that_a_collector_takes() -> None:
-    def span(number: int, words: str = "") -> Span:
-        return Span(str(number), "0", "0", "", 0.0, 0.0, {"words": words})
+def span(number: int, words: str = "") -> Span:
+    return Span(str(number), "0", "0", "", 0.0, 0.0, {"words": words})
 
+
+def test_spans_go_in_batches_that_a_collector_takes() -> None:
     many = [span(number) for number in range(otlp.BATCH + 1)]
     large = [span(number, "x" * (otlp.BATCH_BYTES // 2)) for number in range(5)]
 
@@ -436,6 +437,38 @@ def test_a_collector_that_is_not_there_costs_nothing_else(tmp_path: Path) -> Non
 
     assert guard.counts["export_failed"] == 1
     assert exporter.sent == 0
+
+
+def test_nothing_but_we_tells_of_a_collector_that_is_not_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sender = otlp.Sender("http://127.0.0.1:1", {}, 0.2)
+
+    assert not sender.send([span(1)])
+    assert caplog.records == []
+
+
+def test_a_collector_that_was_never_there_is_said_at_the_end_too() -> None:
+    begun, guard = threading.Event(), Guard()
+
+    class Dead:
+        def send(self, batch: list[Any]) -> bool:
+            begun.set()
+            return never.wait(10)
+
+        def close(self) -> None: ...
+
+    never = threading.Event()
+    settings = OtlpSettings(endpoint="http://gone", flush_seconds=0.001)
+    exporter = LiveExport(settings, Prices(load().prices), guard, Dead)
+    exporter.put(entry(1), begins_session=False)
+    assert begun.wait(10)
+    waiting = exporter.waiting
+    exporter.close(0.05)
+    never.set()
+
+    assert waiting == 1
+    assert guard.counts == {"export_dropped": 1}
 
 
 def test_without_opentelemetry_the_setting_is_refused(

@@ -34,9 +34,12 @@ def provider() -> Iterator[FakeProvider]:
         yield provider
 
 
-def run(home: Path, provider: FakeProvider, *command: str) -> subprocess.CompletedProcess[str]:
+def run(
+    home: Path, provider: FakeProvider, *command: str, config: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """`callerid run` around a command; the vendor's host is the fake provider."""
     options = [
+        *(("--config", str(config)) if config else ()),
         *("--db", str(home / "traces.db")),
         *("--set", "connection_strategy=lazy"),
         *("--set", f"map_remote=|^https://api.anthropic.com/|{provider.url}/"),
@@ -94,6 +97,19 @@ def test_a_proxy_that_cannot_start_says_why_and_runs_nothing(
     assert result.returncode == 1
     assert "cannot be used as traces.db" in result.stderr
     assert result.stdout == ""
+
+
+def test_a_setting_that_only_the_proxy_can_try_is_named_with_its_file_and_line(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    mine = tmp_path / "my.yaml"
+    mine.write_text("record:\n  content: redacted\n  redact: nowhere.at.all:mask\n")
+
+    result = run(tmp_path, provider, sys.executable, "-c", "pass", config=mine)
+
+    assert result.returncode == 1
+    assert f"{mine}: record.redact = 'nowhere.at.all:mask'" in result.stderr
+    assert "(line 3)" in result.stderr
 
 
 def test_the_greeting_has_every_line_that_the_agents_shell_needs(tmp_path: Path) -> None:

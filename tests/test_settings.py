@@ -94,6 +94,22 @@ def test_a_mistake_is_named_with_its_value_and_what_is_allowed(
     assert complaint(tmp_path, text).startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("session:\n  max_sessions: 5\n  fuzzy_threshold: 1.4\n", 3),
+        ("session:\n\n  fuzzy_treshold: 0.8\n", 3),
+        ("stamp:\n  upstreams:\n    - {profile: none}\n    - {profile: nobody}\n", 4),
+        ("proxy:\n  refuse_ports:\n    - 80\n    - 99999\n", 4),
+        ("session:\n  persistence:\n    backend: redis\n", 2),  # of what is not there
+        ("admin: {port: 0}\nrouting:\n  upstreams:\n  - http://a:99999\n", 4),
+        ("session:\n  max_sessions: [\n", 3),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    assert f"line {line}" in complaint(tmp_path, text)
+
+
 def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"none\.yaml: there is no such file"):
         load(str(tmp_path / "none.yaml"))
@@ -129,6 +145,7 @@ def test_a_row_of_a_table_is_checked_too(tmp_path: Path) -> None:
     part = {"profiles": {"p": {"source": "s", "set": [{"header": "x-a", "part": "soul"}]}}}
     profile = {"profiles": {"p": {"source": "s"}}, "upstreams": [{"profile": "q"}]}
 
+    assert "(line 2)" in table_complaint(tmp_path, "clients", place)
     assert "x has the place 'x-session-id', but a place is header:NAME, body:PATH" in (
         table_complaint(tmp_path, "clients", place)
     )
@@ -168,7 +185,7 @@ def test_a_place_for_sessions_that_is_not_named_is_asked_for(
 ) -> None:
     complained = complaint(tmp_path, f"session: {{persistence: {text}}}")
 
-    assert complained == f"session.persistence.connection {said}"
+    assert complained == f"session.persistence.connection {said} (line 1)"
 
 
 def test_a_place_for_sessions_that_is_unknown_is_refused(tmp_path: Path) -> None:

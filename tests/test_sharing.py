@@ -275,6 +275,92 @@ def test_a_session_read_anew_takes_the_place_of_what_all_knew_of_it(two: Several
     assert two.guard.counts == {}
 
 
+# What people forget
+
+
+def forgets(together: Several, by: int, id: str) -> None:
+    """A person forgets a session at one of the proxies, which tells of it."""
+    together.boards[by].memory.forget(id)
+
+    async def tell() -> None:
+        together.sharing[by].tell_anew([id])
+        await together.sharing[by].forgotten.exchange()
+
+    together.run(tell())
+    together.settle()
+
+
+def finds(together: Several, id: str) -> list[Found]:
+    async def look() -> list[Found]:
+        return await together.engines[0].look([], [id], {})
+
+    return together.run(look())
+
+
+def test_what_is_forgotten_at_one_proxy_the_others_forget_though_nobody_calls(
+    two: Several,
+) -> None:
+    kept = talk(two, 0, {"user": "What else is there?"}, key="other")
+    first = talk(two, 0, HELLO)
+    talk(two, 1, HELLO, SAID, {"user": "And the Po?"}, words="Near Venice.")
+    forgets(two, 0, session(first))
+    before = two.boards[1].memory.get(session(first))
+    two.run(two.sharing[1].forgotten.exchange())
+
+    assert before is not None
+    assert two.boards[1].memory.get(session(first)) is None
+    assert two.boards[0].memory.get(session(kept)) is not None
+    assert finds(two, session(first)) == []
+    assert len(finds(two, session(kept))) == 1
+    for by in (0, 1, two.begin()):
+        again = talk(two, by, HELLO, SAID, {"user": f"And the {by}th?"})
+        assert session(again) != session(first)
+    assert two.guard.counts == {}
+
+
+def test_who_goes_on_before_he_has_heard_of_it_does_not_bring_it_back(two: Several) -> None:
+    first = talk(two, 0, HELLO)
+    mine = talk(two, 1, HELLO, SAID, {"user": "And the Po?"}, words="Near Venice.")
+    forgets(two, 0, session(first))
+    said = (HELLO, SAID, {"user": "And the Po?"}, {"assistant": "Near Venice."})
+    again = talk(two, 1, *said, {"user": "Sure?"})
+
+    assert session(mine) == session(first)
+    assert session(again) != session(first)
+    assert finds(two, session(first)) == []
+    assert two.boards[1].memory.get(session(first)) is None
+
+
+def test_a_reply_that_ends_after_its_session_was_forgotten_does_not_bring_it_back(
+    two: Several,
+) -> None:
+    first = talk(two, 0, HELLO)
+    turn = two.take(asks(HELLO, SAID, {"user": "And the Po?"}), time.time(), 1)
+    assert turn is not None
+    forgets(two, 0, session(first))
+    two.answer(turn, reply("Near Venice."), time.time())
+
+    assert finds(two, session(first)) == []
+    assert two.boards[1].memory.get(session(first)) is None
+
+
+def test_many_are_forgotten_and_two_may_forget_at_once(two: Several) -> None:
+    ids = [[f"s{number}-{by}" for number in range(2500)] for by in range(2)]
+
+    async def tell() -> None:
+        for by in range(2):
+            two.sharing[by].forgotten.tell(ids[by])
+        await asyncio.gather(*(one.forgotten.exchange() for one in two.sharing))
+
+    first = talk(two, 0, HELLO, headers=(("x-session-id", "s2499-1"),))
+    two.run(tell())
+    two.run(two.sharing[0].forgotten.exchange())
+
+    assert [len(one.forgotten) for one in two.sharing] == [0, 0]
+    assert session(first) == "s2499-1"
+    assert two.boards[0].memory.get("s2499-1") is None
+
+
 # When what is shared is away
 
 
@@ -422,6 +508,28 @@ def test_a_redis_that_was_killed_and_comes_back_empty_is_told_all_that_goes_on(
     assert back.identity is not None
     assert back.identity.parent_session_id == session(first)
     assert gone.get("sharing_lost", 0) >= 1
+
+
+def test_what_was_forgotten_while_redis_was_away_is_told_when_it_is_back(
+    apart: tuple[Several, RedisServer],
+) -> None:
+    together, redis = apart
+    first = talk(together, 0, HELLO)
+    talk(together, 1, HELLO, SAID, {"user": "And the Po?"}, words="Near Venice.")
+    redis.hang()
+    together.boards[0].memory.forget(session(first))
+
+    async def tell() -> None:
+        together.sharing[0].tell_anew([session(first)])
+
+    together.run(tell())
+    redis.go_on()
+    for sharing in together.sharing:
+        together.run(is_back(sharing.engine))
+        together.run(sharing.forgotten.exchange())
+
+    assert together.boards[1].memory.get(session(first)) is None
+    assert finds(together, session(first)) == []
 
 
 def test_every_key_in_redis_goes_by_itself_but_the_one_that_names_customers(

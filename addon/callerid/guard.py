@@ -73,6 +73,17 @@ class Guard:
         if self._is_new(kind, ""):
             log.warning("callerid: %s (counted as %s; this is said once)", words, kind)
 
+    def lost(self, words: str, records: int, calls: int) -> None:
+        """Count records that were dropped, and the calls of which no end is on record then."""
+        self.note("dropped", words, records)
+        if calls:
+            self.counts["dropped_calls"] += calls
+
+    def over(self, kind: str, words: str) -> None:
+        """Say that something noted is over; should it come again, it is said again."""
+        self._said.discard((kind, ""))
+        log.info("callerid: %s", words)
+
     def tell(self, words: str) -> None:
         """Say something that is no trouble, for the operator to know."""
         log.info("callerid: %s", words)

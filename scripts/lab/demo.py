@@ -22,7 +22,8 @@ from callerid.traces import database as traces
 from lab import Answer, Asked, FakeProvider, Proxy, ToolCall, newest_text, tool_results
 from lab.chats import Anthropic, Chat, Gemini, Line, OpenAIChat
 
-ADDON = Path(__file__).parents[2] / "addon" / "main.py"
+CHECKOUT = Path(__file__).parents[2]
+ADDON = CHECKOUT / "addon" / "main.py"
 ROUNDS = 3
 TICKET = "ticket-4711"
 ERRAND = (
@@ -211,7 +212,10 @@ def play(path: Path, console: Console, *, keeps: bool) -> int:
             f"below its sender ({time.monotonic() - began:.1f} s)."
         )
     if keeps:
-        console.print(f"The traces are in {path}; look at them with: callerid tree --db {path}")
+        command = Path(sys.executable).with_name("callerid")
+        if command.is_relative_to(CHECKOUT):
+            command = command.relative_to(CHECKOUT)
+        console.print(f"The traces are in {path}; look at them with: {command} tree --db {path}")
     return 1 if wrong else 0
 
 

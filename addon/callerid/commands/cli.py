@@ -56,8 +56,11 @@ def _upstream(context: click.Context, option: click.Parameter, url: str | None) 
 )
 @click.option("--web", is_flag=True, help="Browse the calls in mitmweb.")
 @click.option("--port", type=click.IntRange(1, 65535), default=None, metavar="N",
-              help=f"The port to listen on, at {launch.HOST} only (default: {launch.PORT}; "
-                   "around a command, any that is free).")  # fmt: skip
+              help=f"The port to listen on (default: {launch.PORT}; around a command, any that "
+                   "is free).")  # fmt: skip
+@click.option("--listen-host", default=launch.HOST, metavar="ADDRESS", show_default=True,
+              help="The address to listen on; 0.0.0.0 is every interface: whoever reaches this "
+                   "machine may then use the proxy.")  # fmt: skip
 @click.option("--reverse", default=None, metavar="URL", callback=_upstream,
               help="Stand before one upstream; the base_url is http://localhost:N.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), default=None, metavar="FILE",
@@ -65,8 +68,8 @@ def _upstream(context: click.Context, option: click.Parameter, url: str | None) 
 @reading.db_option
 @click.pass_context
 def run(
-    context: click.Context, web: bool, port: int | None, reverse: str, config: Path | None,
-    db: Path | None,
+    context: click.Context, web: bool, port: int | None, listen_host: str, reverse: str,
+    config: Path | None, db: Path | None,
 ) -> None:  # fmt: skip
     """Run the proxy; or, after `--`, a command with the proxy around it.
 
@@ -79,7 +82,8 @@ def run(
     command: list[str] = context.obj or []
     port = port or (launch.free_port() if command else launch.PORT)
     named = {"callerid_config": config, "callerid_db": db}
-    arguments = launch.arguments(port, reverse, named, context.args, is_web=web)
+    own = ["--listen-host", listen_host, *context.args]
+    arguments = launch.arguments(port, reverse, named, own, is_web=web)
     database = db or files.traces()
     certificate = launch.certificate(context.args)
 

@@ -7,12 +7,13 @@ counted. With a shared storage all but `used_in` may wait for it, and raise Stor
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import Storage, StorageTypes, storage_from_string
+from limits.storage import MemoryStorage, Storage, StorageTypes, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 from callerid.dispatch.verdict import Refusal
@@ -24,6 +25,7 @@ from callerid.wire.errors import Trouble
 __all__ = ["Budgets", "StorageError"]
 
 MICRO = 1_000_000  # dollars are counted in millionths, as whole numbers
+STEP_SECONDS = 1.0  # by which somebody has set the clock, and not only its drift
 USD_DAYS = 30  # for so long what was spent is remembered
 
 
@@ -72,8 +74,10 @@ class Budgets:
         self._prices = prices
         if self._counts_usd:
             prices.load()
+        self._storage: Storage | None = None
         if self.is_on:
-            storage = _storage(settings)
+            storage = self._storage = _storage(settings)
+            self._clock = time.time() - time.monotonic()
             # Calls by the moment of each; tokens and dollars, which come by the thousand, by sums.
             self._moving = MovingWindowRateLimiter(storage)
             self._fixed = FixedWindowRateLimiter(storage)
@@ -83,6 +87,7 @@ class Budgets:
 
         The oldest excess is told first; nothing is counted of a call that is refused.
         """
+        self._mind_the_clock()
         limits = list(self._limits(identity, scope))
         for limit in limits:
             if not limit.limiter.test(limit.item, limit.spender.key):
@@ -111,6 +116,26 @@ class Budgets:
         for limit in self._limits(identity, scope):
             if amount := amounts.get(limit.unit, 0):
                 limit.limiter.hit(limit.item, limit.spender.key, cost=amount)
+
+    def _mind_the_clock(self) -> None:
+        """Where the clock was set, move what is counted along: an hour stays an hour.
+
+        Our own storage goes by the clock of the day: a budget would be shut for as long as that was
+        set back, or open at once. A shared one has the clock of its server, in part.
+        """
+        if not isinstance(self._storage, MemoryStorage):
+            return
+        step = time.time() - time.monotonic() - self._clock
+        if abs(step) < STEP_SECONDS:
+            return
+        self._clock += step
+        ends = self._storage.expirations
+        for key in list(ends):
+            ends[key] += step
+        for calls in list(self._storage.events.values()):
+            for call in calls:
+                call.atime += step
+                call.expiry += step
 
     def _limits(self, identity: Identity, scope: str) -> Iterator[_Limit]:
         ids = {

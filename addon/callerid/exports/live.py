@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -76,14 +75,16 @@ class LiveExport:
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(settings.queue_size)
         # Each is counted by one thread only, and so without a lock.
         self._taken_bytes = self._finished_bytes = 0
+        self._under_way = 0  # calls that are being sent
+        self._is_given_up = False
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="callerid-export", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """How many calls wait."""
-        return self._queue.qsize()
+        """How many calls wait, those that are being sent among them."""
+        return self._queue.qsize() + self._under_way
 
     def put(self, entry: Entry, *, begins_session: bool) -> None:
         """Take a call that has ended; without content only its numbers and names are kept."""
@@ -114,20 +115,22 @@ class LiveExport:
         except queue.Full:
             pass  # the thread sees that it is closing as soon as it has sent its batch
         self._thread.join(timeout)
-        if self._thread.is_alive() and self.waiting:
-            self._guard.note(
-                "export_dropped", "spans were not sent in time at the end", self.waiting
-            )
+        with self._queue.mutex:
+            left = self._under_way + sum(one is not None for one in self._queue.queue)
+        if self._thread.is_alive() and left:
+            self._is_given_up = True
+            words = f"{self._settings.endpoint}: the spans of {left:,} calls were not taken in time"
+            self._guard.note("export_dropped", f"{words} at the end", left)
 
     def _run(self) -> None:
-        # What it says of its retries would be said for every batch; the guard says it once.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         sender: Sending | None = None
         while batch := self._batch():
             calls = [one for one in batch if one is not None]
+            self._under_way = len(calls)
             with self._guard("export"):
                 sender = sender or self._sender()
                 self._send(sender, calls)
+            self._under_way = 0
             self._finished_bytes += sum(one.size for one in calls)
             if None in batch or (self._is_closing.is_set() and self._queue.empty()):
                 break
@@ -142,8 +145,8 @@ class LiveExport:
                 made += self._spans(call)
         if made and sender.send(made):
             self.sent += len(made)
-        elif made:
-            words = f"{self._settings.endpoint} does not take spans"
+        elif made and not self._is_given_up:
+            words = f"{self._settings.endpoint} does not take spans: they are dropped"
             self._guard.note("export_failed", words, len(made))
 
     def _spans(self, waiting: _Waiting) -> list[Span]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -98,6 +99,9 @@ class Sender:
             raise CannotExport(_MISSING)
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
+        # They tell of each attempt, on whatever prints; we say what came of them, and once.
+        for name in ("opentelemetry", "urllib3.connectionpool"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._exporter = OTLPSpanExporter(
             endpoint=full_endpoint(endpoint), headers=dict(headers), timeout=timeout
         )  # fmt: skip

@@ -21,7 +21,7 @@ from callerid.proxy.eviction import Eviction
 from callerid.proxy.exchanges import Exchanges
 from callerid.proxy.setup import Setup
 from callerid.proxy.sockets import Sockets
-from callerid.settings.checked import BadSetting
+from callerid.settings.checked import BadSetting, bad_setting
 from callerid.settings.load import load
 from callerid.traces.database import BadDatabase
 from callerid.wire import parse
@@ -73,7 +73,12 @@ class CallerId:
         if self._setup is not None:
             self._setup.close()  # what it has queued is on record before the record is read
         path = Path(database).expanduser() if database else files.traces()
-        self._setup = Setup(configuration, path, self.guard)
+        try:
+            self._setup = Setup(configuration, path, self.guard)
+        except BadSetting as error:
+            if not config:
+                raise
+            raise bad_setting(Path(config).expanduser(), str(error)) from None
         self._exchanges.use(self._setup)
         if self._is_running:
             log.info("callerid: %s", self._setup.start())

@@ -72,7 +72,11 @@ class Admin:
                 explorer = Explorer(self._recorder.path, self._configuration, is_aside=True)
             self._server = Server(self._pages, host, port, explorer)
         except OSError as error:
-            return f"no metrics (port {port}: {error.strerror})"
+            gone = "no explorer and no metrics" if self._recorder else "no metrics"
+            return (
+                f"{gone}: {host} port {port}: {error.strerror}; another port in the settings, "
+                "or any that is free: `admin: {port: 0}`"
+            )
         url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
         look = f"look at {url}/, " if explorer else ""
         return f"{look}metrics at {url}/metrics"

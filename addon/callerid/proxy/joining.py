@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from callerid.dispatch.routes import Routes
@@ -21,7 +22,9 @@ from callerid.sharing.sharing import Sharing
 
 KEY = "credential-digest-key"
 RETRY_SECONDS = 1.0
-ALONE = "the place of shared sessions cannot be reached; until it can, this proxy is on its own"
+EXCHANGE_SECONDS = 2.0
+ALONE = "shared sessions ({}): cannot be reached; until they can, this proxy is on its own"
+JOINED = "shared sessions ({}): reached now; this proxy shares them"
 
 
 class Joining:
@@ -39,28 +42,31 @@ class Joining:
         self._own_key = own_key
         self._guard = guard
         self._task: asyncio.Task[None] | None = None
+        self._exchanging: asyncio.Task[None] | None = None
 
     def at_once(self) -> None:
         """Ask for the key before there is traffic, in a thread; later, where that cannot be."""
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, self._guard("sharing"):
             try:
                 key = pool.submit(lambda: asyncio.run(self._ask_aside())).result()
             except Away:
-                self._guard.note("sharing_lost", ALONE)
+                self._note_alone()
             else:
                 self._join(key)
 
     def start(self) -> None:
         """Connect, in the loop that runs."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._connect())
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._connect())
+            self._exchanging = loop.create_task(self._exchange())
             if self.sharing.has_joined:  # it was there a moment ago
                 self.sharing.opening = self._task
 
     def stop(self) -> None:
         """Leave."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in filter(None, (self._task, self._exchanging)):
+            task.cancel()
         self.sharing.close()
 
     async def _ask_aside(self) -> bytes:
@@ -80,11 +86,25 @@ class Joining:
                 try:
                     await engine.open()
                     key = await engine.claim(KEY, self._own_key, 0)
+                    was_alone = not self.sharing.has_joined
                     await asyncio.to_thread(self._join, key)
+                    if was_alone:
+                        self._guard.over("sharing_lost", JOINED.format(engine.place))
                     return
                 except Away:
-                    self._guard.note("sharing_lost", ALONE)
+                    self._note_alone()
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _exchange(self) -> None:
+        """Again and again: which sessions were forgotten here, and which elsewhere."""
+        while True:
+            await asyncio.sleep(EXCHANGE_SECONDS)
+            if self.sharing.has_joined:
+                with self._guard("sharing"), suppress(Away):  # then it is told later
+                    await self.sharing.forgotten.exchange()
+
+    def _note_alone(self) -> None:
+        self._guard.note("sharing_lost", ALONE.format(self.sharing.engine.place))
 
     def _join(self, key: bytes) -> None:
         if not self.sharing.has_joined:

@@ -212,7 +212,8 @@ class Replies:
         """Hand a call to the writer as it stands."""
         with self._guard("record"):
             if self._recorder is not None and not self._recorder.put(entry):
-                self._guard.note("dropped", "the writer's queue is full: a record was dropped")
+                words = "the writer's queue is full: a record was dropped"
+                self._guard.lost(words, 1, int(entry.has_ended))
 
 
 def _state(ending: Ending, reply: Reply | None) -> State:

@@ -80,13 +80,16 @@ def headers_of(value: object) -> HeaderList:
 
 
 def request(method: str, url: str, headers: HeaderList, body: bytes) -> Request:
-    """A request as the proxy would have seen it; recordings know no connections."""
-    parts = urlsplit(url)
+    """A request as the proxy would have seen it; recordings know no connections. Raises BadLine."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError as error:
+        raise BadLine(f"url: expected one as https://HOST/PATH, and {error}") from None
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     found = {name.lower(): value for name, value in headers}
     scope = _scopes().of(headers, path, "")
     client = Client(scope=scope, user_agent=found.get("user-agent", ""))
-    port = parts.port or (80 if parts.scheme == "http" else 443)
     return Request(method, parts.scheme, parts.hostname or "", port, path, headers, body, client)
 
 

@@ -12,10 +12,13 @@ requests, and Codex's rollouts (0.169.0, observed) hold what was said but no cal
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
+
+import msgspec
 
 from callerid.wire import wirejson
 
@@ -77,23 +80,26 @@ class _File:
     def __init__(self, lines: list[Entry]) -> None:
         self._requests = [line for line in lines if line.get("type") == "api-request"]
         self._shapes = {
-            line["shapeHash"]: line["shape"]
+            wirejson.string(line.get("shapeHash")): wirejson.mapping(line.get("shape"))
             for line in lines
             if line.get("type") == "api-request-shape"
         }
         self._answers: dict[str, list[Entry]] = {}
         for line in lines:
-            if line.get("type") == "assistant" and line.get("requestRef"):
-                self._answers.setdefault(line["requestRef"], []).append(line)
-        self._messages = {_digest(message): message for message in _candidates(lines)}
+            if line.get("type") == "assistant" and (of := wirejson.string(line.get("requestRef"))):
+                self._answers.setdefault(of, []).append(line)
+        self._messages = dict(_named(_candidates(lines)))
         self._histories: dict[str, list[str]] = {}
 
     def calls(self) -> Iterator[Told | str]:
         """The calls in their order; words for one that cannot be put together."""
         for request in self._requests:
             try:
-                yield self._call(request)
-            except (KeyError, IndexError, TypeError, ValueError) as error:
+                yield msgspec.convert(self._call(request), Told)
+            except (
+                LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError,
+                msgspec.ValidationError,
+            ) as error:  # fmt: skip
                 yield f"request {request.get('id')}: not all that it was made of is here: {error}"
 
     def _call(self, request: Entry) -> Told:
@@ -128,15 +134,16 @@ def _candidates(lines: list[Entry]) -> Iterator[Entry]:
     run: list[object] = []
     for line in lines:
         message = line.get("message")
-        if line.get("type") == "api-request-blob":
-            yield line["message"]
+        if line.get("type") == "api-request-blob" and isinstance(message, dict):
+            yield message
         if not isinstance(message, dict) or line.get("type") not in ("user", "assistant"):
             continue
         content = message.get("content")
-        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        is_text = isinstance(content, str)
+        blocks = [{"type": "text", "text": content}] if is_text else wirejson.sequence(content)
         if line["type"] == "assistant":
             run = []
-            replies.setdefault(message.get("id", ""), []).extend(blocks)
+            replies.setdefault(wirejson.string(message.get("id")), []).extend(blocks)
             continue
         run = [*run, *blocks]  # answers of tools that ran side by side are lines of their own
         yield {"role": "user", "content": content}
@@ -146,8 +153,10 @@ def _candidates(lines: list[Entry]) -> Iterator[Entry]:
         yield {"role": "assistant", "content": blocks}
 
 
-def _digest(value: object) -> str:
-    return sha256(wirejson.encode_sorted(value)).hexdigest()
+def _named(messages: Iterable[Entry]) -> Iterator[tuple[str, Entry]]:
+    for message in messages:
+        with suppress(wirejson.NotJSON):  # nested too deeply to be written: nobody sent it
+            yield sha256(wirejson.encode_sorted(message)).hexdigest(), message
 
 
 def _marked(body: Entry, marks: list[Entry]) -> Entry:

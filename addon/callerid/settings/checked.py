@@ -42,7 +42,41 @@ def read(path: Path, shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(value if value is not None else {}, shape)
     except msgspec.ValidationError as error:
-        raise BadSetting(f"{path}: {_explain(str(error), value, shape)}") from None
+        name, complaint = _explain(str(error), value, shape)
+        raise bad_setting(path, complaint, name) from None
+
+
+def bad_setting(path: str | Path, complaint: str, name: str = "") -> BadSetting:
+    """A complaint of something in a file (`a.b[0]`; else its first word), with file and line."""
+    line = _line(Path(path), name or complaint.partition(" ")[0])
+    return BadSetting(f"{path}: {complaint}" + (f" (line {line})" if line else ""))
+
+
+def _line(path: Path, name: str) -> int:
+    """The line in which a setting stands, or what there is of its name; 0 where nothing is."""
+    try:
+        node = yaml.compose(path.read_text("utf-8"), _Loader)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        return 0
+    line = 0
+    for member, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", name):
+        node, at = _below(node, member or int(index))
+        if node is None:
+            break
+        line = at + 1
+    return line
+
+
+def _below(node: yaml.Node | None, key: str | int) -> tuple[yaml.Node | None, int]:
+    """A member or an item, and in which line it begins, from 0 on; None where there is none."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+        found = node.value[key : key + 1]
+        return (found[0], found[0].start_mark.line) if found else (None, 0)
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key:
+                return value, name.start_mark.line
+    return None, 0
 
 
 class _Spot(NamedTuple):
@@ -54,8 +88,8 @@ class _Spot(NamedTuple):
     default: object = msgspec.NODEFAULT
 
 
-def _explain(complaint: str, value: object, shape: type[msgspec.Struct]) -> str:
-    """The complaint of msgspec as a sentence with the setting's name, value, meaning, default."""
+def _explain(complaint: str, value: object, shape: type[msgspec.Struct]) -> tuple[str, str]:
+    """What msgspec complains of, and a sentence with its name, value, meaning and default."""
     what, _, where = complaint.rpartition(" - at `$")
     if not what:
         what, where = complaint, ""
@@ -63,14 +97,14 @@ def _explain(complaint: str, value: object, shape: type[msgspec.Struct]) -> str:
     if unknown := re.search(r"unknown field `(.+)`", what):
         known = ", ".join(_fields(spot.type))
         name = f"{spot.name}.{unknown[1]}".lstrip(".")
-        return f"{name} is not a setting; there are {known}"
+        return name, f"{name} is not a setting; there are {known}"
     if not spot.name or "missing required" in what:
-        return f"{spot.name or 'the file'}: {what}"
+        return spot.name, f"{spot.name or 'the file'}: {what}"
     meaning = _meaning(spot.type)
     if not meaning:
-        return f"{spot.name} = {_shown(spot.value)}, but {what}"
+        return spot.name, f"{spot.name} = {_shown(spot.value)}, but {what}"
     default = "" if spot.default is msgspec.NODEFAULT else f" (default {_shown(spot.default)})"
-    return f"{spot.name} = {_shown(spot.value)}, but it is {meaning}{default}"
+    return spot.name, f"{spot.name} = {_shown(spot.value)}, but it is {meaning}{default}"
 
 
 def _meaning(shape: object) -> str:
@@ -81,7 +115,10 @@ def _meaning(shape: object) -> str:
 
 
 def _shown(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, RecursionError):  # what YAML can say and JSON cannot
+        return " ".join(str(value).split())
 
 
 def _spot(where: str, value: object, shape: object) -> _Spot:

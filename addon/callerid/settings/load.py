@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from callerid import files
-from callerid.settings.checked import BadSetting, read
+from callerid.settings.checked import bad_setting, read
 from callerid.settings.place import place
 from callerid.settings.tables import (
     ClientTable,
@@ -53,25 +53,23 @@ def load(path: str = "") -> Configuration:
         read(_table(tables.secrets, "secrets", beside), SecretTable),
         read(_table(tables.prices, "prices", beside), PriceTable),
     )
-    _check_profiles(configuration.profiles, str(_table(tables.profiles, "profiles", beside)))
-    _check_upstreams(settings.stamp.upstreams, configuration.profiles, f"{path}: stamp.upstreams")
-    _check_networks(settings.session.declare_from or (), f"{path}: session.declare_from")
-    _check_ports(settings.routing.upstreams, f"{path}: routing.upstreams")
+    _check_profiles(configuration.profiles, _table(tables.profiles, "profiles", beside))
+    _check_upstreams(settings.stamp.upstreams, configuration.profiles, path, "stamp.upstreams")
+    _check_networks(settings.session.declare_from or (), path)
+    _check_ports(settings.routing.upstreams, path)
     _check_clients(configuration.clients, _table(tables.clients, "clients", beside))
     admin = settings.admin
     if not (admin.token or admin.host == "localhost" or _is_loopback(admin.host)):
-        raise BadSetting(
-            f"{path}: admin.host = {admin.host!r}, but without admin.token it is an address of "
-            'loopback (default "127.0.0.1")'
-        )
-    for row in configuration.credentials.renewed:
-        _check_pattern(
-            row.pattern, f"{_table(tables.credentials, 'credentials', beside)}: {row.name}.pattern"
-        )
-    for secret in configuration.secrets.secrets:
-        _check_pattern(
-            secret.pattern, f"{_table(tables.secrets, 'secrets', beside)}: {secret.name}.pattern"
-        )
+        raise bad_setting(
+            path, f"admin.host = {admin.host!r}, but without admin.token it is an address of "
+            'loopback (default "127.0.0.1")',
+        )  # fmt: skip
+    where = _table(tables.credentials, "credentials", beside)
+    for index, row in enumerate(configuration.credentials.renewed):
+        _check_pattern(row.pattern, where, f"{row.name}.pattern", f"renewed[{index}].pattern")
+    where = _table(tables.secrets, "secrets", beside)
+    for index, secret in enumerate(configuration.secrets.secrets):
+        _check_pattern(secret.pattern, where, f"{secret.name}.pattern", f"secrets[{index}].pattern")
     return configuration
 
 
@@ -94,14 +92,14 @@ _PLACES = {
 def _with_place(settings: Settings, beside: Path, path: str) -> Settings:
     """The settings with the whole path of a file that sessions are kept in."""
     kept = settings.session.persistence
-    where, wanted = f"{path}: session.persistence.connection", _PLACES.get(kept.backend)
+    name, wanted = "session.persistence.connection", _PLACES.get(kept.backend)
     if wanted and not kept.connection:
-        raise BadSetting(f'{where} = "", but with backend {kept.backend} it is {wanted}')
+        raise bad_setting(path, f'{name} = "", but with backend {kept.backend} it is {wanted}')
     if not wanted and kept.connection:
-        raise BadSetting(
-            f'{where} is set, but with backend sqlite it is "": sessions are read from traces.db'
-            " (callerid_db says which); backend file takes a file"
-        )
+        raise bad_setting(
+            path, f'{name} is set, but with backend sqlite it is "": sessions are read from '
+            "traces.db (callerid_db says which); backend file takes a file",
+        )  # fmt: skip
     if kept.backend != "file":
         return settings
     replace = msgspec.structs.replace
@@ -109,61 +107,64 @@ def _with_place(settings: Settings, beside: Path, path: str) -> Settings:
     return replace(settings, session=replace(settings.session, persistence=kept))
 
 
-def _check_profiles(table: ProfileTable, where: str) -> None:
-    _check_upstreams(table.upstreams, table, f"{where}: upstreams")
+def _check_profiles(table: ProfileTable, path: Path) -> None:
+    _check_upstreams(table.upstreams, table, path, "upstreams")
     for name, profile in table.profiles.items():
         parts = [rule.part for rule in profile.set]
         if "parent" in parts and "session" in parts[parts.index("parent") :]:
-            raise BadSetting(
-                f"{where}: profiles.{name}.set has the parent before the session, but the session "
-                "comes first: LiteLLM takes the first header that ends in -session-id"
-            )
+            raise bad_setting(
+                path, f"profiles.{name}.set has the parent before the session, but the session "
+                "comes first: LiteLLM takes the first header that ends in -session-id",
+            )  # fmt: skip
 
 
-def _check_upstreams(rows: Iterable[UpstreamRow], table: ProfileTable, where: str) -> None:
+def _check_upstreams(
+    rows: Iterable[UpstreamRow], table: ProfileTable, path: str | Path, name: str
+) -> None:
     for index, row in enumerate(rows):
         if row.profile not in table.profiles:
-            raise BadSetting(
-                f"{where}[{index}].profile = {row.profile!r}, but it is one of "
-                + ", ".join(table.profiles)
-            )
+            raise bad_setting(
+                path, f"{name}[{index}].profile = {row.profile!r}, but it is one of "
+                + ", ".join(table.profiles),
+            )  # fmt: skip
 
 
-def _check_networks(networks: Iterable[str], where: str) -> None:
+def _check_networks(networks: Iterable[str], path: str) -> None:
     for index, network in enumerate(networks):
         try:
             ip_network(network)
         except ValueError as error:
-            raise BadSetting(f"{where}[{index}] = {network!r}, but {error}") from None
+            name = f"session.declare_from[{index}]"
+            raise bad_setting(path, f"{name} = {network!r}, but {error}") from None
 
 
-def _check_ports(urls: Iterable[str], where: str) -> None:
+def _check_ports(urls: Iterable[str], path: str) -> None:
     for index, url in enumerate(urls):
         try:
             urlsplit(url).port  # noqa: B018
         except ValueError as error:
-            raise BadSetting(f"{where}[{index}] = {url!r}, but {str(error).lower()}") from None
+            name = f"routing.upstreams[{index}]"
+            raise bad_setting(path, f"{name} = {url!r}, but {str(error).lower()}") from None
 
 
 def _check_clients(table: ClientTable, path: Path) -> None:
-    for row in table.clients:
-        _check_pattern(row.user_agent, f"{path}: {row.name}.user_agent")
+    for index, row in enumerate(table.clients):
+        name = f"clients[{index}]"
+        _check_pattern(row.user_agent, path, f"{row.name}.user_agent", f"{name}.user_agent")
         for text in row.places():
             try:
                 place(text)
             except ValueError as error:
-                raise BadSetting(
-                    f"{path}: {row.name} has the place {text!r}, but {error}"
-                ) from None
+                complaint = f"{row.name} has the place {text!r}, but {error}"
+                raise bad_setting(path, complaint, name) from None
 
 
-def _check_pattern(pattern: str, where: str) -> None:
+def _check_pattern(pattern: str, path: Path, what: str, name: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise BadSetting(
-            f"{where} = {pattern!r}, but it is a regular expression ({error})"
-        ) from None
+        complaint = f"{what} = {pattern!r}, but it is a regular expression ({error})"
+        raise bad_setting(path, complaint, name) from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,7 +49,12 @@ class Write(NamedTuple):
 
 
 class Engine(Protocol):
-    """Answers in futures, which may fail with Away; asked in the loop, and only there."""
+    """Answers in futures, which may fail with Away; asked in the loop, and only there.
+
+    `place` is where it is, in words for people: never with a password.
+    """
+
+    place: str
 
     async def open(self) -> None:
         """Make ready; raises Away. It opens itself again when it was lost."""

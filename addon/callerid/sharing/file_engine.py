@@ -42,6 +42,7 @@ class FileEngine:
     """An engine in a SQLite file (mode 0600 where it makes it)."""
 
     def __init__(self, path: Path) -> None:
+        self.place = str(path)
         self._path = path
         self._beside = Beside((sqlite3.Error, OSError))
         self._connection: sqlite3.Connection | None = None

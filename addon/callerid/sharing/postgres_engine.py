@@ -81,9 +81,12 @@ class PostgresEngine:
         except ImportError:
             raise ValueError("psycopg is not installed: pip install 'callerid[postgres]'") from None
         try:
-            conninfo_to_dict(address)
+            parts = conninfo_to_dict(address)
         except psycopg.Error as error:
             raise ValueError(f"expected postgresql://HOST/DATABASE ({error})") from None
+        where = ":".join(str(parts[name]) for name in ("host", "port") if parts.get(name))
+        database = parts.get("dbname") or "its default database"
+        self.place = f"PostgreSQL at {where or 'this machine'}, {database}"
         self._psycopg = psycopg
         self._address = address
         self._beside = Beside((psycopg.Error, OSError, Away))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from callerid.identity.memory import Memory
 from callerid.identity.session import Point, Session
@@ -12,6 +13,7 @@ from callerid.identity.switchboard import Turn
 from callerid.sharing.agents import AGENTS, SharedAgents
 from callerid.sharing.asking import REST_SECONDS, Asking, Late
 from callerid.sharing.engine import Away, Found, Write
+from callerid.sharing.forgotten import Forgotten
 from callerid.sharing.hearing import Hearing
 from callerid.sharing.held import Held, Holding
 from callerid.sharing.telling import Telling, Told
@@ -30,7 +32,7 @@ class Publisher:
 
     def __init__(
         self, asking: Asking, telling: Telling, hearing: Hearing, holding: Holding,
-        agents: SharedAgents, memory: Memory, clock: Callable[[], float],
+        agents: SharedAgents, memory: Memory, clock: Callable[[], float], forgotten: Forgotten,
     ) -> None:  # fmt: skip
         self._asking = asking
         self._telling = telling
@@ -39,6 +41,7 @@ class Publisher:
         self._agents = agents
         self._memory = memory
         self._clock = clock
+        self._forgotten = forgotten
         self._untold: dict[str, Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._again: asyncio.TimerHandle | None = None
@@ -63,7 +66,7 @@ class Publisher:
                 self._begin(held)
             if held.busy is not None:
                 was_busy = True
-                await self._asking.within(held.busy)
+                await self._asking.wait(held.busy)
         return was_busy
 
     async def claim(self, turn: Turn) -> bool:
@@ -72,10 +75,10 @@ class Publisher:
         writes = [*(told.write for told in tolds), *self._agents.write()]
         if not writes:
             return True
-        future = self._asking.engine.put(writes)
+        future = self._asking.begun(lambda engine: engine.put(writes))
         free = self._hold(tolds)
         try:
-            is_taken = await self._asking.within(future)
+            is_taken = await self._asking.in_time(future)
         except Late:
             future.add_done_callback(lambda came: self._came_late(came, tolds, writes, free))
             return True
@@ -96,7 +99,7 @@ class Publisher:
     def tell_anew(self, ids: Iterable[str]) -> None:
         """Tell of sessions as they are now, in place of what all have told of them before."""
         ids = [id for id in ids if is_shared(id)]
-        self._asking.engine.drop(ids).add_done_callback(_heed)
+        self._asking.begun(lambda engine: engine.drop(ids)).add_done_callback(_heed)
         for session in filter(None, map(self._memory.get, ids)):
             self._holding.of(session).begin_anew()
             self.changed(session, [])
@@ -186,7 +189,7 @@ class Publisher:
             elif held.session.id in found:
                 self._hearing.begin_anew(held)
             else:
-                held.begin_anew()  # the engine has lost it, and is told all of it
+                await self._lost(held)
         self._hearing.take_in(found.values())
         return True
 
@@ -204,24 +207,8 @@ class Publisher:
         """Tell of a session until all is told."""
         id = held.session.id
         try:
-            for _ in range(TRIES):
-                if self._memory.get(id) is not held.session:
-                    held.is_dirty = False  # it was forgotten meanwhile
-                if not held.is_dirty:
-                    break
-                told = self._telling.of(held, self._clock())
-                try:
-                    is_taken = await self._asking.engine.put([told.write])
-                except BaseException:
-                    told.withdraw()
-                    raise
-                if is_taken:
-                    told.note()
-                else:
-                    told.withdraw()
-                    await self._catch_up(held)
-        except Away:
-            pass  # it is told later
+            with self._asking.guard("sharing"), suppress(Away):  # it is told later
+                await self._settled(held)
         finally:
             held.busy = None
             if not held.is_dirty and self._untold.get(id) is held:
@@ -229,16 +216,45 @@ class Publisher:
             elif held.is_dirty:
                 self._later()
 
+    async def _settled(self, held: Held) -> None:
+        for _ in range(TRIES):
+            if self._memory.get(held.session.id) is not held.session:
+                held.is_dirty = False  # it was forgotten meanwhile
+            if not held.is_dirty:
+                return
+            told = self._telling.of(held, self._clock())
+            try:
+                is_taken = await self._put(told.write)
+            except BaseException:
+                told.withdraw()
+                raise
+            if is_taken:
+                told.note()
+            else:
+                told.withdraw()
+                await self._catch_up(held)
+
+    async def _put(self, write: Write) -> bool:
+        return await self._asking.whenever(lambda engine: engine.put([write]))
+
+    async def _look(self, id: str, known: dict[str, int]) -> list[Found]:
+        return await self._asking.whenever(lambda engine: engine.look([], [id], known))
+
     async def _catch_up(self, held: Held) -> None:
         """Take in what others have told of a session, and join it with what was not told yet."""
         id = held.session.id
-        known = {id: held.version} if held.version else {}
-        found: list[Found] = await self._asking.engine.look([], [id], known)
+        found = await self._look(id, {id: held.version} if held.version else {})
         if found and self._hearing.take_in(found):
-            found = await self._asking.engine.look([], [id], {})
+            found = await self._look(id, {})
             self._hearing.take_in(found)
         if not found:
-            held.begin_anew()
+            await self._lost(held)
+
+    async def _lost(self, held: Held) -> None:
+        """The engine has lost a session: it is told all of it, should nobody have forgotten it."""
+        held.begin_anew()
+        with suppress(Away):
+            await self._forgotten.exchange()
 
     def _later(self) -> None:
         """Tell of what is left when the engine may be back."""

@@ -119,6 +119,7 @@ class RedisEngine:
 
     def __init__(self, url: str, prefix: str = "callerid:") -> None:
         self._place = place(url)
+        self.place = self._place.words
         self._prefix = prefix.encode()
         self._connection: Connection | None = None
         self._opening: asyncio.Task[None] | None = None

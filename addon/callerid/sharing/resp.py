@@ -31,6 +31,12 @@ class Place(NamedTuple):
     tls: bool
     socket: str
 
+    @property
+    def words(self) -> str:
+        """Where it is, without who enters it and how."""
+        where = self.socket or f"{self.host}:{self.port}"
+        return f"Redis at {where}, database {self.database}"
+
 
 def place(url: str) -> Place:
     """redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS, unix://PATH?db=DB.
@@ -109,9 +115,10 @@ class Connection(asyncio.Protocol):
                 value, at = _read(came, at)
             except _NotAllThere:
                 break
-            except ValueError:
+            except (ValueError, RecursionError):
+                at = len(came)  # nothing after it can be read
                 self.close()
-                return
+                break
             self._answer(value)
         del self._came[:at]
 
@@ -130,8 +137,11 @@ class Connection(asyncio.Protocol):
             return
         if isinstance(value, Exception):
             future.set_exception(value)
-        else:
+            return
+        try:
             future.set_result(convert(value))
+        except (TypeError, ValueError, AttributeError) as error:
+            future.set_exception(Away(f"it said something else: {type(error).__name__}"))
 
     def _look_after(self, answered: int) -> None:
         """Let a connection go on which nothing was answered for all too long."""
@@ -159,6 +169,8 @@ def _read(came: bytes, at: int) -> tuple[Value, int]:
             return None, at
         if len(came) < at + size + 2:
             raise _NotAllThere
+        if came[at + size : at + size + 2] != _END:
+            raise ValueError("expected the end of a reply of Redis")
         return came[at : at + size], at + size + 2
     if kind == b"*":
         found: list[Value] = []

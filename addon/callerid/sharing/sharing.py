@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-
-import msgspec
+from contextlib import suppress
 
 from callerid.dispatch.routes import Routes
 from callerid.guard import Guard
@@ -25,6 +24,7 @@ from callerid.sharing import names
 from callerid.sharing.agents import AGENTS, SharedAgents
 from callerid.sharing.asking import Asking, Late
 from callerid.sharing.engine import Away, Engine, Found
+from callerid.sharing.forgotten import Forgotten
 from callerid.sharing.hearing import Hearing
 from callerid.sharing.held import Holding
 from callerid.sharing.names import Asked
@@ -63,10 +63,12 @@ class Sharing:
         self._holding = Holding(memory.max_sessions + BEYOND)
         self._hearing = Hearing(memory, self._holding, routes)
         self._agents = SharedAgents(board.agents, keeps_words=keeps_words)
+        self.forgotten = Forgotten(self._asking, memory, self._holding, guard, name)
         telling = Telling(memory, self._holding, routes, name, keeps_words=keeps_words)
         self.publisher = Publisher(
-            self._asking, telling, self._hearing, self._holding, self._agents, memory, clock
-        )
+            self._asking, telling, self._hearing, self._holding, self._agents, memory, clock,
+            self.forgotten,
+        )  # fmt: skip
 
     async def identify(self, request: Request, call: Call, now: float) -> Turn:
         """The turn that a call begins, by what all know; by what this proxy knows, if need be."""
@@ -75,10 +77,8 @@ class Sharing:
         if self.opening is not None and not self.opening.done():
             await asyncio.wait({self.opening}, timeout=OPENING_SECONDS)
         if self._asking.is_there:
-            try:
+            with self._guard("sharing"), suppress(Late, Away):  # those were counted
                 return await self._together(request, call, now)
-            except (Late, Away, msgspec.MsgspecError):
-                pass  # it was counted
         turn = self._board.identify(request, call, now)
         if turn.point is None or turn.is_known or turn.point.before is not None:
             self.told(turn)
@@ -116,9 +116,15 @@ class Sharing:
             self.told(turn)
 
     def tell_anew(self, ids: Iterable[str]) -> None:
-        """Tell the engine of sessions that were read anew, as after a person's correction."""
+        """Tell the engine of sessions that were read anew, as after a person's correction.
+
+        Those that are not there any more the others forget, too.
+        """
+        ids = {id for id in ids if is_shared(id)}
+        gone = {id for id in ids if self._board.memory.get(id) is None}
+        self.forgotten.tell(gone)
         if self.has_joined:
-            self.publisher.tell_anew(ids)
+            self.publisher.tell_anew(ids - gone)
 
     def close(self) -> None:
         """Tell no more."""
@@ -136,10 +142,11 @@ class Sharing:
         session, point, memory = turn.session, turn.point, self._board.memory
         assert session is not None
         request, call = turn.request, turn.call
-        try:
+        with self._guard("sharing"), suppress(Away):
             asked = self._exact(request, call)
             ids = [id for id in asked.ids if is_shared(id)]
-            self._heard(await self.engine.look(asked.names, ids, {}))
+            found = await self._asking.whenever(lambda engine: engine.look(asked.names, ids, {}))
+            self._heard(found)
             is_open = point is not None and point.state is State.IN_FLIGHT
             if is_open and session.calls == 1 and memory.get(session.id) is session:
                 seen, session.seen = session.seen, float("-inf")  # nobody finds it for a moment
@@ -152,8 +159,6 @@ class Sharing:
                         request, question, match
                     )
                     turn = again
-        except (Away, msgspec.MsgspecError):
-            pass
         self.told(turn)
 
     def _exact(self, request: Request, call: Call, whole: History | None = None) -> Asked:
@@ -219,5 +224,7 @@ class Sharing:
         """Let an id be of the customer who had it first, wherever that was."""
         known = self._board.memory.get(id)
         scope = known.scope if known is not None else scope
-        claimed = self._asking.engine.claim(f"owner/{id}", scope.encode(), OWNED_SECONDS)
-        self._board.owned(id, (await self._asking.within(claimed)).decode())
+        owner = await self._asking.within(
+            lambda engine: engine.claim(f"owner/{id}", scope.encode(), OWNED_SECONDS)
+        )
+        self._board.owned(id, owner.decode())

@@ -7,13 +7,15 @@ away it writes what it has, and marks what was in flight as interrupted.
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
+import sqlite3
 import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from callerid import processes
@@ -63,7 +65,7 @@ class ApartRecorder:
             size = entry.size
             if not self._room.has(size):
                 return False
-            self._room.take(size)
+            self._room.take(entry, size)
             self._entries.append(entry)
         if not self._has_entries.is_set():
             self._has_entries.set()
@@ -94,7 +96,7 @@ class ApartRecorder:
         if self._process is not None:
             self._guard.note("late", f"{what}; process {self._process.pid} goes on with them")
         else:
-            self._guard.note("dropped", what, self._room.depth)
+            self._guard.lost(what, self._room.depth, self._room.ended)
 
     def _carry(self) -> None:
         """Carry entries to the process that is there, until the last are and it is told so."""
@@ -120,7 +122,7 @@ class ApartRecorder:
     def _packed(self, packer: Packer, entry: Entry) -> Parcel:
         with self._guard("record"):
             return packer.pack(entry)
-        return parcels.parcel(Unsent(entry.id, entry.size))
+        return parcels.parcel(Unsent(entry.id, entry.size, entry.has_ended))
 
     def _listen(self) -> None:
         """Hear what the process has done; where it goes away, start another."""
@@ -155,8 +157,10 @@ class ApartRecorder:
             return
         self._is_settled.clear()
         lost = self._room.depth - len(self._entries)
-        self._room.give_back(lost, self._room.bytes - sum(entry.size for entry in self._entries))
-        self._guard.note("dropped", f"{what}; another one is started", lost)
+        size = self._room.bytes - sum(entry.size for entry in self._entries)
+        ended = self._room.give_back(lost, size)
+        there = _on_record(self.path, ended)  # it may have gone before it could say so
+        self._guard.lost(f"{what}; another one is started", lost - there, len(ended) - there)
 
     def _hear(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -176,6 +180,19 @@ class ApartRecorder:
             self._guard.counts[kind] += times
         for level, text in report.said:
             log.log(level, "%s", text)
+
+
+def _on_record(path: Path, ids: list[str]) -> int:
+    """Of how many calls the end is on record."""
+    query = (
+        "select count(*) from calls where state != 'in_flight'"
+        " and id in (select value from json_each(?))"
+    )
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return int(database.execute(query, [json.dumps(ids)]).fetchone()[0])
+    except sqlite3.Error:
+        return 0
 
 
 def _started() -> subprocess.Popen[bytes]:

@@ -52,6 +52,7 @@ class Unsent(NamedTuple):
 
     id: str
     size: int
+    has_ended: bool
 
 
 class Lost(Exception):

@@ -137,9 +137,11 @@ class _Inbox:
             try:
                 return self._unpacker.unpack(said, body)
             except Lost as lost:
-                self._guard.note("dropped", f"a record could not be taken over: {lost}")
+                one = said if isinstance(said, Entry | Unsent) else Unsent("", 0, False)
+                words = f"a record could not be taken over: {lost}"
+                self._guard.lost(words, 1, int(one.has_ended))
                 self._entries += 1
-                self._bytes += said.size if isinstance(said, Entry | Unsent) else 0
+                self._bytes += one.size
 
     def is_full(self) -> bool:
         """Whether more has come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Protocol
 
@@ -46,25 +47,33 @@ class Room:
     def __init__(self, settings: RecordSettings) -> None:
         self._most, self._most_bytes = settings.queue_size, settings.queue_bytes
         self._taken = self._finished = self._taken_bytes = self._finished_bytes = 0
+        self._ended: deque[str] = deque()  # the id of each in it, "" where its call goes on
 
     def has(self, size: int) -> bool:
         """Whether there is room for one more, of so many bytes."""
         return self.depth < self._most and (not self.bytes or self.bytes + size <= self._most_bytes)
 
-    def take(self, size: int) -> None:
+    def take(self, entry: Entry, size: int) -> None:
         """Let one in, of so many bytes."""
+        self._ended.append(entry.id if entry.has_ended else "")
         self._taken += 1
         self._taken_bytes += size
 
-    def give_back(self, entries: int, size: int) -> None:
-        """Let some out, of so many bytes together."""
+    def give_back(self, entries: int, size: int) -> list[str]:
+        """Let the first out, of so many bytes together; the ids of the calls that they end."""
         self._finished += entries
         self._finished_bytes += size
+        return [id for _ in range(entries) if (id := self._ended.popleft())]
 
     @property
     def depth(self) -> int:
         """How many are in it."""
         return self._taken - self._finished
+
+    @property
+    def ended(self) -> int:
+        """How many of them end a call."""
+        return sum(map(bool, list(self._ended)))
 
     @property
     def bytes(self) -> int:
@@ -95,7 +104,7 @@ class ThreadRecorder:
         """Take an entry; False (and one dropped) where too much waits."""
         if not self._room.has(entry.size):
             return False
-        self._room.take(entry.size)
+        self._room.take(entry, entry.size)
         self._waiting.put(entry)
         return True
 
@@ -115,7 +124,8 @@ class ThreadRecorder:
         self._scribe.hurry()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self._guard.note("dropped", f"{self.path}: not written in time at the end", self.depth)
+            words = f"{self.path}: not written in time at the end"
+            self._guard.lost(words, self.depth, self._room.ended)
 
     def _finished(self, entries: list[Entry]) -> None:
         self._room.give_back(len(entries), sum(entry.size for entry in entries))

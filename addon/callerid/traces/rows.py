@@ -65,6 +65,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     reply_headers: HeaderList = ()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it is written because its call has ended."""
+        return self.state is not State.IN_FLIGHT
+
+    @property
     def size(self) -> int:
         """How many bytes it keeps in memory, about, while it waits to be written.
 

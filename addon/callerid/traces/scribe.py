@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -61,7 +61,7 @@ class Scribe:
             batch = self._batch(source, pause)
             entries = [entry for entry in batch if entry is not None]
             if entries and (trouble := self._write(entries)):
-                self._guard.note("dropped", trouble, len(entries))
+                self._guard.lost(trouble, len(entries), _ended(entries))
                 self._is_closing.wait(RETRY_SECONDS)
             if entries:
                 self._done(entries)
@@ -84,10 +84,11 @@ class Scribe:
             return self._writer.write(entries)
         if len(entries) == 1:
             return f"{self._path}: a record could not be written"
-        troubles = [self._write([entry]) for entry in entries]
-        lost = [trouble for trouble in troubles if trouble]
+        troubles = [(self._write([entry]), entry) for entry in entries]
+        lost = [(trouble, entry) for trouble, entry in troubles if trouble]
         if lost:
-            self._guard.note("dropped", lost[0], len(lost))
+            gone = _ended(entry for _, entry in lost)
+            self._guard.lost(lost[0][0], len(lost), gone)
         return ""
 
     def _batch(self, source: Source, pause: float) -> list[Entry | None]:
@@ -110,3 +111,8 @@ class Scribe:
             batch.append(entry)
             size += entry.size if entry else 0
         return batch
+
+
+def _ended(entries: Iterable[Entry]) -> int:
+    """How many entries end a call."""
+    return sum(entry.has_ended for entry in entries)

@@ -1,0 +1,1 @@
+"""A fuzzer guided by coverage (atheris) for every parser that strangers' bytes come to."""

@@ -17,6 +17,7 @@ from callerid.identity.switchboard import Switchboard, Turn
 from callerid.proxy.joining import joining
 from callerid.settings.load import load
 from callerid.settings.values import PersistenceSettings
+from callerid.sharing import form
 from callerid.sharing.engine import MOST_OWNERS, Away, Engine, Found, Write
 from callerid.sharing.resp import place
 from callerid.turn import Client, Dialect, Relation, Request
@@ -625,3 +626,13 @@ def test_an_engine_that_was_never_there_is_away(tmp_path: Path) -> None:
 
     with pytest.raises(Away):
         asyncio.run(ask())
+
+
+def test_half_of_a_character_keeps_no_session_from_the_others() -> None:
+    cut = "a cut emoji \ud83d"
+    entry = form.Entry([], 0, [], [], [], [cut], [], None, form.Words(True, cut, 1.0))
+
+    heard = form.read_entry(form.written(entry))
+
+    assert heard.opening is not None
+    assert [heard.opening.text, *heard.tool_ids] == ["a cut emoji ?"] * 2

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import IO
 
@@ -80,10 +79,15 @@ class Aside:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        bound = threading.Timer(SECONDS, process.kill)
+        is_given_up = threading.Event()
+
+        def give_up() -> None:
+            is_given_up.set()
+            process.kill()
+
+        bound = threading.Timer(SECONDS, give_up)
         bound.daemon = True
         bound.start()
-        began = time.monotonic()
         try:
             process.stdin.write(self._untold + msgspec.json.encode(asked) + b"\n")
             self._untold = b""
@@ -91,7 +95,7 @@ class Aside:
             return _read(process.stdout)
         except (OSError, EOFError, msgspec.DecodeError) as error:
             _end(process)
-            if time.monotonic() - began >= SECONDS:
+            if is_given_up.is_set():
                 return _refusal(f"it took more than {SECONDS:.0f} s")
             raise NoAside(f"the process that makes pages ended: {error!r}") from None
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callerid.identity import lineage, prompts
+from callerid.identity import lineage
 from callerid.identity.declaration import by_declaration
 from callerid.identity.lineage import Way
 from callerid.identity.match import CONFIDENCE, RIVALLED, Match, continues, forks, reached
@@ -76,7 +76,7 @@ def by_prompt(question: Question) -> Match | None:
     """The prompt is that of a live session, with its model's reply and more behind it."""
     grown = question.grown
     if grown is None:
-        return _by_notes(question)
+        return None
     session = grown.session
     evidence = f"it begins with the prompt and the reply of {session.id} ({grown.letters} letters)"
     if grown.rivals:
@@ -87,20 +87,6 @@ def by_prompt(question: Question) -> Match | None:
     evidence += ", which has gone on with something else"
     return Match(Because.HISTORY, CONFIDENCE[Way.FORK], evidence, None, grown.reply, None,
                  session.id, Relation.FORK)  # fmt: skip
-
-
-def _by_notes(question: Question) -> Match | None:
-    """The prompt holds most of the reply to the same agent's prompt before, somewhere within."""
-    if question.kind is not Kind.MAIN or not prompts.is_prompt(question.call.messages):
-        return None
-    quote = question.summary
-    if quote is None or quote.session.prompt is None:
-        return None
-    session = quote.session
-    if session.agent_id != question.agent.id:
-        return None
-    evidence = f"its prompt holds what {session.id} was told last ({quote.what})"
-    return Match(Because.LIKENESS, 0.85, evidence, session, before=session.head)
 
 
 def by_compaction(question: Question) -> Match | None:

@@ -19,7 +19,8 @@ class Index(Generic[Name, Owner]):
     Most names have one owner, which is kept without a list around it: there are many names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_owners: int = MAX_OWNERS) -> None:
+        self._most_owners = most_owners
         self._found: dict[Name, Owner | list[Owner]] = {}
         self._names: dict[str, list[Name]] = {}
 
@@ -32,7 +33,7 @@ class Index(Generic[Name, Owner]):
             if owner in found:
                 return
             found.append(owner)
-            del found[:-MAX_OWNERS]
+            del found[: -self._most_owners]
         elif found is owner:
             return
         else:

@@ -34,6 +34,7 @@ MIN_TOOL_ID = 9  # characters: Mistral's, the shortest that are random; call_0 i
 CLOSE = 0.02  # scores nearer than this are equally good
 TAIL = 600  # characters of a session's newest words that are kept and compared
 RAW_TAIL = 2400  # characters as sent that are enough to make a tail of
+_COUNTED = re.compile(r"[.:_-]\d{1,4}$")  # functions.bash:0 (Kimi K2) comes in every conversation
 _NUMBER = re.compile(r"\d+")
 _SPEAKERS = (Role.USER, Role.ASSISTANT)
 
@@ -83,8 +84,13 @@ def tool_ids(messages: Sequence[Message]) -> Iterator[str]:
     """The ids of a model's tool calls that are long enough to be nobody else's."""
     for message in messages:
         for part in message.parts:
-            if isinstance(part, ToolCall) and len(part.id) >= MIN_TOOL_ID:
+            if isinstance(part, ToolCall) and is_own_id(part.id):
                 yield part.id
+
+
+def is_own_id(id: str) -> bool:
+    """Whether the id of a tool call is nobody else's: not short, nor a number of the call."""
+    return len(id) >= MIN_TOOL_ID and not _COUNTED.search(id)
 
 
 class Alike(NamedTuple):
@@ -132,6 +138,7 @@ def resemble(
     found = [
         alike
         for near in _candidates(said, words, issuers, histories.salt(scope), memory, now)
+        if near.session.scope == client.scope
         for alike in _compare(near, said, words, settings)
         if near.newest is not None or not _is_foreign(scoped, memory.tool_ids.names(near.session))
     ]

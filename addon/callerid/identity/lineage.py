@@ -18,6 +18,9 @@ from callerid.identity.retelling import reply_retold
 from callerid.identity.session import Point, Session, State
 from callerid.turn import Client, Role
 
+MIN_ASKED = 48  # characters: shorter openings are in everybody's mouth
+HANDED_SECONDS = 120.0  # within which the next agent asks
+
 
 class Way(IntEnum):
     """How a history goes on from a point, the most convincing first."""
@@ -62,7 +65,7 @@ def follow(
     for at in range(len(history.links), -1, -1):
         link = history.links[at - 1] if at else history.start
         for point in memory.points.get(link):
-            if not memory.is_live(point.session, now):
+            if not memory.is_live(point.session, now) or _said_nothing(point, history, at):
                 continue
             way = _way(point, history, at, agent_id)
             if way is not None:
@@ -90,16 +93,19 @@ def handed_over(
     """
     if history.model_units():
         return None
-    askers = [
-        point.session
-        for link in history.links[:-1]
-        for point in memory.points.get(link)
-        if not point.is_reply and point.before is None and memory.is_live(point.session, now)
-    ]
+    askers, weight = [], 0
+    for link, unit in zip(history.links[:-1], history.units, strict=False):
+        weight += unit.weight
+        if weight >= MIN_ASKED:
+            found = memory.points.get(link)
+            askers += [p.session for p in found if not p.is_reply and p.before is None]
     waiting = [
         session
         for session in askers
-        if session.is_waiting and session.asks_tool and session.agent_id != agent_id
+        if session.is_waiting
+        and session.asks_tool
+        and session.agent_id != agent_id
+        and now - session.seen <= HANDED_SECONDS
     ]
     return max(waiting, key=lambda one: (_is_near(one, client), one.seen), default=None)
 
@@ -129,6 +135,11 @@ def _nearness(step: Step, client: Client) -> tuple[bool, bool, float]:
         session.client.address != client.address,
         -session.seen,
     )
+
+
+def _said_nothing(point: Point, history: History, at: int) -> bool:
+    """Whether a call had no words, and so is where every history begins."""
+    return not at and bool(history.units) and not point.is_reply
 
 
 def _way(point: Point, history: History, at: int, agent_id: str) -> Way | None:

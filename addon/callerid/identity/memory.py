@@ -17,6 +17,7 @@ from callerid.identity.newest import NewestReplies
 from callerid.identity.openings import Openings
 from callerid.identity.session import Point, Session
 
+PROMPT_OWNERS = 256  # of one template, which is looked at in full for each
 EXPIRED_AT_ONCE = 16  # sessions forgotten per call at most, which takes two milliseconds
 
 
@@ -37,7 +38,7 @@ class Memory:
         self.units: Index[int, Session] = Index()
         self.replies = NewestReplies()
         self.errands: Index[int, Session] = Index()
-        self.prompts: Index[bytes, Session] = Index()
+        self.prompts: Index[bytes, Session] = Index(PROMPT_OWNERS)
         self.responses: Index[tuple[str, str], Point] = Index()
         self.tool_ids: Index[tuple[str, str], Session] = Index()
         self.declared: Index[tuple[str, str], Session] = Index()

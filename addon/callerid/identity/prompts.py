@@ -17,9 +17,10 @@ from callerid.identity.session import Point, Prompt, Session
 from callerid.turn import Message, Role
 from callerid.wire.canonical import DIGEST_BYTES
 
-MOST_LETTERS = 64_000  # of a prompt and its reply that are remembered
+MOST_LETTERS = 400_000  # of a prompt and its reply that are remembered
+MIN_ANSWER = 12  # letters: a number may go on in any way
 # Names are for beginnings of so many letters: every so many, up to so many.
-_STEPS = ((16, 256), (64, 16_384), (512, MOST_LETTERS))
+_STEPS = ((16, 256), (64, 16_384), (256, 65_536), (2048, MOST_LETTERS))
 
 
 class Grown(NamedTuple):
@@ -44,9 +45,10 @@ def is_prompt(messages: Sequence[Message]) -> bool:
 def keep(session: Session, reply: Point, prompt: str, answer: str, memory: Memory) -> None:
     """Let a session be found by a prompt (plain words) with its answer, and by no other."""
     drop(session, memory)
-    said = _letters(prompt) + _letters(answer)
+    told = _letters(answer)
+    said = _letters(prompt) + told
     beginnings = list(_ends(len(said)))
-    if answer and beginnings and len(said) <= MOST_LETTERS:
+    if len(told) >= MIN_ANSWER and beginnings and len(said) <= MOST_LETTERS:
         begun = _name(said[: beginnings[-1]], session.scope)
         known_as(session, Prompt(reply, len(said), _name(said, session.scope), begun), memory)
 

@@ -208,12 +208,11 @@ class Question:
         """The session that sent this one: its model gave the opening's text to a tool."""
         if self.history.model_units():
             return None
-        salt = histories.salt(histories.beginning(self.client.scope))
         prompts = [m.text for m in self.call.messages if m.role is Role.SYSTEM] or [
             self.call.system
         ]
         texts = [*self.opening, *map(self.plain, prompts)]
-        return quotes.errand_of(texts, salt, self.memory, self.now)
+        return quotes.errand_of(texts, self.client.scope, self.memory, self.now)
 
     @cached_property
     def handed_over(self) -> Session | None:
@@ -228,11 +227,10 @@ class Question:
     @cached_property
     def summary(self) -> Quote | None:
         """The session whose model wrote what the opening quotes at length."""
-        salt = histories.salt(histories.beginning(self.client.scope))
         texts = self.opening
         if self.kind is Kind.COMPACTION:  # a conversation told as one text: its newest words
             texts = [text[-quotes.RETOLD :] for text in texts]
-        return quotes.summary_of(texts, salt, self.memory, self.now)
+        return quotes.summary_of(texts, self.client.scope, self.memory, self.now)
 
 
 def scope_of(id: str, client: Client, settings: SessionSettings) -> str:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from heapq import nlargest
 from typing import NamedTuple
 
+from callerid.identity import history as histories
 from callerid.identity import sketch
 from callerid.identity.index import Index
 from callerid.identity.memory import Memory
@@ -31,12 +33,14 @@ _GIVEN = re.compile(
     re.S,
 )
 _ESCAPED = re.compile(r"\\(.)", re.S)
-CODE_READ = 20_000  # characters: the newest of a reply
+READ = 20_000  # characters: the newest of a reply, and of either end of an opening
 MIN_CONTAINED = 48  # characters: a few words that stand in a prompt as well prove nothing
 MIN_SPACES = 6  # of a task that is a small part of a text
 GOOD_PART = 1 / 3  # of a text: cagent's wrapping is twice as long as a short task
 MAX_ERRANDS = 16  # kept per session: more sub-agents than these are not sent at once
 ERRAND_KEPT = 600  # characters
+MOST_SENDERS = 16  # sessions whose errands are held against a text
+SENT_SECONDS = 120.0  # within which a sub-agent that was sent asks
 MAX_DEPTH = 3  # of a tool's arguments
 SHARED_OF_SUMMARY = 4  # of a sketch's twelve: clients keep a part (<summary>) of what was written
 RETOLD = 20_000  # characters: the newest part of a conversation that is told as one text
@@ -76,7 +80,7 @@ def errands_in(messages: Iterable[Message]) -> list[Errand]:
 def _given_in(said: str) -> Iterator[Errand]:
     """The texts that code or JSON in a model's words gives to something."""
     if "(" in said or "{" in said:
-        for name, member, _, written in _GIVEN.findall(said[-CODE_READ:]):
+        for name, member, _, written in _GIVEN.findall(said[-READ:]):
             text = _ESCAPED.sub(lambda sign: " " if sign[1] in "nrt" else sign[1], written)
             yield from _texts(text, 0, name or member)
 
@@ -118,14 +122,17 @@ def opening_texts(messages: Iterable[Message]) -> list[str]:
     return texts
 
 
-def errand_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Quote | None:
+def errand_of(texts: Iterable[str], scope: str, memory: Memory, now: float) -> Quote | None:
     """The session whose errand one of some texts is, or holds; of several the one heard of last."""
     for text in texts:
-        near = _near(text, salt, memory.errands, memory, now)
-        for session in sorted(near, key=lambda session: -session.seen):
-            waiting = session.tasks if session.is_waiting else ()
+        near = _near(text, scope, memory.errands, memory, now)
+        if len(text) > 2 * READ:  # a task stands near an end, and other errands are shorter
+            text = f"{text[:READ]} {text[-READ:]}"  # noqa: PLW2901
+        likely = nlargest(MOST_SENDERS, near, key=lambda one: (near[one], one.seen))
+        for session in sorted(likely, key=lambda session: -session.seen):
+            is_sending = session.is_waiting and now - session.seen <= SENT_SECONDS
             # Some programs wrap a task in a page of rules; the sender waits until it is done.
-            task = next((task for task in waiting if task in text), "")
+            task = next((task for task in session.tasks if is_sending and task in text), "")
             if errand := _errand_in(text, session.errands) or task:
                 return Quote(session, errand)
     return None
@@ -168,12 +175,12 @@ def _errand_in(text: str, errands: Collection[str]) -> str:
     return next((e for e in holding if len(text) >= max(MIN_CONTAINED, len(e) * GOOD_PART)), "")
 
 
-def summary_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Quote | None:
+def summary_of(texts: Iterable[str], scope: str, memory: Memory, now: float) -> Quote | None:
     """The session of whose newest reply some texts hold a good part."""
     for text in texts:
         if len(text) < MIN_SUMMARY:
             continue
-        near = _near(text, salt, memory.replies, memory, now)
+        near = _near(text, scope, memory.replies, memory, now)
         best, shared = max(near.items(), key=lambda item: item[1], default=(None, 0))
         if best is not None and shared >= SHARED_OF_SUMMARY:
             return Quote(best, f"{shared} of {sketch.SKETCH_SIZE} samples of its reply")
@@ -181,9 +188,11 @@ def summary_of(texts: Iterable[str], salt: int, memory: Memory, now: float) -> Q
 
 
 def _near(
-    text: str, salt: int, index: Index[int, Session], memory: Memory, now: float
+    text: str, scope: str, index: Index[int, Session], memory: Memory, now: float
 ) -> Counter[Session]:
+    """The live sessions of a customer that share samples with a text, and how many."""
     near: Counter[Session] = Counter()
+    salt = histories.salt(histories.beginning(scope))
     for number in index.known(sketch.triples(text, salt)):
         near.update(memory.live(index.get(number), now))
-    return near
+    return Counter({session: count for session, count in near.items() if session.scope == scope})

@@ -199,12 +199,11 @@ def _keep_prompt(
     spoken: Point, asked: Call, answer: Reply, reader: MessageReader, memory: Memory
 ) -> None:
     """Let the session be found by its prompt and the reply, where nothing else was said."""
-    if prompts.is_prompt(asked.messages):
-        texts = quotes.opening_texts(asked.messages)
+    texts = quotes.opening_texts(asked.messages)
+    if prompts.is_prompt(asked.messages) and sum(map(len, texts)) <= prompts.MOST_LETTERS:
+        prompt = " ".join(map(reader.plain, texts))
         said = "".join(message.text for message in answer.messages)
-        if sum(map(len, texts)) <= prompts.MOST_LETTERS:
-            prompt = " ".join(map(reader.plain, texts))
-            prompts.keep(spoken.session, spoken, prompt, reader.plain(said), memory)
+        prompts.keep(spoken.session, spoken, prompt, reader.plain(said), memory)
     else:
         prompts.drop(spoken.session, memory)
 

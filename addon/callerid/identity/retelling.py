@@ -11,12 +11,14 @@ from collections.abc import Callable
 from callerid.identity import history as histories
 from callerid.identity.history import History
 from callerid.identity.memory import Memory
+from callerid.identity.quotes import MIN_CONTAINED
 from callerid.identity.session import Point, Session
 from callerid.turn import Role, Unit
 from callerid.wire import canonical
 
-MIN_LETTERS = 12  # "Done." begins anybody's answer
+MIN_LETTERS = 24  # "Done." begins anybody's answer
 NEWEST_IDS = 16  # of tool calls: more are not asked for at once
+LOOKED_AT = 20_000  # letters of an answer
 
 
 def reply_retold(
@@ -32,18 +34,23 @@ def reply_retold(
     answer = history.units[at]
     if answer.role is not Role.ASSISTANT:
         return None
-    is_retold = _holds(answer, call, memory) if answer.letters else session in issuers()
+    is_retold = _holds(answer, call, memory) if answer.letters else issuers() == [session]
     return reply if is_retold else None
 
 
 def _holds(answer: Unit, call: Point, memory: Memory) -> bool:
-    """Whether a model's words, as a client tells them, hold its newest reply, or are part of it."""
-    session, letters = call.session, answer.letters
+    """Whether a model's words, as a client tells them, hold those of the newest reply to a call."""
+    session, begun = call.session, answer.letters[:LOOKED_AT]
     return (
-        _begins(letters, call)
-        or any(id in letters for _, id in memory.tool_ids.names_since(session, -NEWEST_IDS))
-        or any(_letters(errand) in letters for errand in session.errands)
-        or (len(letters) >= MIN_LETTERS and letters in _letters(session.tail))
+        _begins(answer.letters, call)
+        or any(
+            id in begun and memory.tool_ids.get((scope, id)) == [session]
+            for scope, id in memory.tool_ids.names_since(session, -NEWEST_IDS)
+        )
+        or any(
+            len(errand) >= MIN_CONTAINED and errand.replace(" ", "") in begun
+            for errand in session.errands
+        )
     )
 
 
@@ -54,7 +61,3 @@ def _begins(letters: str, call: Point) -> bool:
     first = canonical.words(letters[: session.spoken])
     name = histories.key(histories.beginning(session.scope), first)
     return session.said[call.turn : call.turn + 1] == [name]
-
-
-def _letters(text: str) -> str:
-    return text.replace(" ", "")

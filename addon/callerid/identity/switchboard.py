@@ -13,7 +13,7 @@ import msgspec
 
 from callerid.identity import remember
 from callerid.identity.agents import Agent, Agents
-from callerid.identity.declared import Declarations, Declared
+from callerid.identity.declared import Declarations
 from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
@@ -185,8 +185,9 @@ class Switchboard:
         """The turn that a call begins, as its identification has found."""
         if self.on_match is not None:
             self.on_match(question, match)
-        if match.session is not None and question.kind is Kind.MAIN:
-            question.agent = self.agents.within(match.session.agent_id, question.agent)
+        origin = match.session or (match.before.session if match.before else None)
+        if origin is not None and question.kind is Kind.MAIN:
+            question.agent = self.agents.within(origin.agent_id, question.agent)
         identity = self._identity(question, match)
         session = match.session or self._session(request.client, identity, question.now)
         if match.before is not None and match.session is None:
@@ -290,11 +291,10 @@ class Switchboard:
 
     def _name(self, session: Session, question: Question) -> None:
         """Let the ids that the client declared find the session from now on."""
-        declared: Declared = question.declared
-        is_main_of_run = session.id == self._own_id(declared.run, question.client)
-        name = declared.session or (declared.run if is_main_of_run else "")
+        declared = question.declared
+        is_main = session.id == self._own_id(declared.run, question.client)  # of the run
+        name = declared.session or (declared.run if is_main else "")
         if name:
             self.memory.declared.add(session, (question.scope_of(name), name), session)
         session.run = declared.run or session.run
-        if name or declared.run:
-            session.has_declared_id = True
+        session.has_declared_id |= bool(name or declared.run)

@@ -104,5 +104,16 @@ read_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 def written(value: Head | Entry) -> bytes:
-    """The bytes of one of these."""
-    return _encoder.encode(value)
+    """The bytes of one of these; a half of a character, as of a cut emoji, becomes a "?"."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _encoder.encode(_whole(msgspec.to_builtins(value, builtin_types=(bytes,))))
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value

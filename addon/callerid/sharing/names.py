@@ -30,7 +30,7 @@ REPLY_SAMPLES = 4  # told of a newest reply, the smallest numbers of its sketch
 ERRAND_SAMPLES = 8  # of an errand; a part of it may be all that is quoted
 QUOTED_SAMPLES = 256  # looked up of an opening, which may hold a reply among other words
 SENT_SAMPLES = 64  # looked up of a text that may be an errand: of it an errand is a good part
-MOST_BEGINNINGS = 64  # of a prompt, the longest
+MOST_BEGINNINGS = 400  # of a prompt, the longest: a turn may add some thousand letters
 MOST_WORDS = 16  # of the model's newest that may be ids
 _ID = re.compile(rf"[\w-]{{{likeness.MIN_TOOL_ID},}}")
 _SETTLED = (Because.HEADER, Because.BODY, Because.RESPONSE_ID, Because.RETRY)
@@ -140,7 +140,7 @@ def exact(
 
 
 def _tool_ids(parts: Iterable[Part]) -> list[str]:
-    return [p.id for p in parts if isinstance(p, ToolCall) and len(p.id) >= likeness.MIN_TOOL_ID]
+    return [p.id for p in parts if isinstance(p, ToolCall) and likeness.is_own_id(p.id)]
 
 
 def is_settled(question: Question, match: Match) -> bool:

@@ -74,7 +74,8 @@ def restore_sessions(
 
 
 def _take_all(rows: list[dict[str, object]], past: _Past, guard: Guard) -> None:
-    newest = {row["session_id"]: row["id"] for row in rows if row["is_answered"]}
+    heard = (row for row in rows if row["is_answered"] and row["kind"] == Kind.MAIN)
+    newest = {row["session_id"]: row["id"] for row in heard}
     for row in rows:
         with guard("restore"):
             past.take(row, is_newest=newest.get(row["session_id"]) == row["id"])

@@ -127,7 +127,7 @@ def errand_of(texts: Iterable[str], scope: str, memory: Memory, now: float) -> Q
     for text in texts:
         near = _near(text, scope, memory.errands, memory, now)
         if len(text) > 2 * READ:  # a task stands near an end, and other errands are shorter
-            text = f"{text[:READ]} {text[-READ:]}"  # noqa: PLW2901
+            text = f"{text[:READ]} {text[-READ:]}"
         likely = nlargest(MOST_SENDERS, near, key=lambda one: (near[one], one.seen))
         for session in sorted(likely, key=lambda session: -session.seen):
             is_sending = session.is_waiting and now - session.seen <= SENT_SECONDS

@@ -34,7 +34,8 @@ MIN_TOOL_ID = 9  # characters: Mistral's, the shortest that are random; call_0 i
 CLOSE = 0.02  # scores nearer than this are equally good
 TAIL = 600  # characters of a session's newest words that are kept and compared
 RAW_TAIL = 2400  # characters as sent that are enough to make a tail of
-_COUNTED = re.compile(r"[.:_-]\d{1,4}$")  # functions.bash:0 (Kimi K2) comes in every conversation
+# A name and a number: functions.bash:0 (Kimi K2) comes in every conversation.
+_COUNTED = re.compile(r"[^\d]{1,64}[.:_-]\d{1,4}")
 _NUMBER = re.compile(r"\d+")
 _SPEAKERS = (Role.USER, Role.ASSISTANT)
 
@@ -90,7 +91,7 @@ def tool_ids(messages: Sequence[Message]) -> Iterator[str]:
 
 def is_own_id(id: str) -> bool:
     """Whether the id of a tool call is nobody else's: not short, nor a number of the call."""
-    return len(id) >= MIN_TOOL_ID and not _COUNTED.search(id)
+    return len(id) >= MIN_TOOL_ID and not _COUNTED.fullmatch(id)
 
 
 class Alike(NamedTuple):

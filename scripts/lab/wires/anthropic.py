@@ -116,7 +116,7 @@ def _blocks(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
     return text + [
         {
             "type": "tool_use",
-            "id": f"toolu_{asked.serial:020}_{index}",
+            "id": f"toolu_{asked.serial:020}{index:04}",
             "name": call.name,
             "input": call.arguments,
         }

@@ -69,7 +69,7 @@ def tool_results(asked: Asked) -> tuple[str, ...]:
 
 def call_id(asked: Asked, index: int) -> str:
     """The id of a tool call; the Responses API has the same."""
-    return f"call_{asked.serial:020}_{index}"
+    return f"call_{asked.serial:020}{index:04}"  # as long as theirs
 
 
 def _deltas(asked: Asked, answer: Answer) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,11 @@ def events(asked: Asked, answer: Answer) -> Iterator[bytes]:
         yield pieces.event(data | {"sequence_number": next(numbers)}, name=data["type"])
 
 
+def response_id(asked: Asked) -> str:
+    """The id of the answer to a request."""
+    return f"resp_{asked.serial:024}"
+
+
 def newest_text(asked: Asked) -> str:
     given = asked.json.get("input") or ""
     if isinstance(given, str):
@@ -144,7 +149,7 @@ def _response(asked: Asked, status: str) -> dict[str, Any]:
     request = asked.json
     repeated = {key: request.get(key, default) for key, default in _REPEATED.items()}
     return {
-        "id": f"resp_{asked.serial:024}",
+        "id": response_id(asked),
         "object": "response",
         "created_at": _CREATED,
         "status": status,

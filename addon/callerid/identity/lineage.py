@@ -20,6 +20,7 @@ from callerid.turn import Client, Role
 
 MIN_ASKED = 48  # characters: shorter openings are in everybody's mouth
 HANDED_SECONDS = 120.0  # within which the next agent asks
+TOLD = 40  # characters, the newest of a session
 
 
 class Way(IntEnum):
@@ -84,12 +85,12 @@ def follow(
 
 
 def handed_over(
-    history: History, client: Client, agent_id: str, memory: Memory, now: float
+    history: History, told: str, client: Client, agent_id: str, memory: Memory, now: float
 ) -> Session | None:
     """The session that asked all this, but for the end, and waits for a tool; of another agent.
 
     Some programs hand a conversation over by telling the next agent, as a person would, what was
-    done so far.
+    done so far. Of several it is the one whose newest words are `told`.
     """
     if history.model_units():
         return None
@@ -107,11 +108,12 @@ def handed_over(
         and session.agent_id != agent_id
         and now - session.seen <= HANDED_SECONDS
     ]
-    return max(waiting, key=lambda one: (_is_near(one, client), one.seen), default=None)
+    return max(waiting, key=lambda one: _nearest(one, told, client), default=None)
 
 
-def _is_near(session: Session, client: Client) -> bool:
-    return session.client.connection == client.connection
+def _nearest(session: Session, told: str, client: Client) -> tuple[bool, bool, float]:
+    is_near = session.client.connection == client.connection
+    return session.tail[-TOLD:] in told, is_near, session.seen
 
 
 def _choose(steps: list[Step], client: Client, issuers: Callable[[], list[Session]]) -> Step:

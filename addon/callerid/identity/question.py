@@ -217,7 +217,9 @@ class Question:
     @cached_property
     def handed_over(self) -> Session | None:
         """The session of another agent whose opening this history has, and more."""
-        return lineage.handed_over(self.history, self.client, self.agent.id, self.memory, self.now)
+        return lineage.handed_over(
+            self.history, " ".join(self.opening), self.client, self.agent.id, self.memory, self.now
+        )
 
     @cached_property
     def handed_on(self) -> str:

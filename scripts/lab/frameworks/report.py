@@ -36,11 +36,6 @@ KNOWN: Mapping[tuple[str, str], Known] = {
     ("autogen_selector", PARENTS): Known(
         6, "a search result that repeats the query is told to a peer, and looks like its errand"
     ),
-    ("google_adk_transfer", PARENTS): Known(
-        12,
-        "two users ask the same at once, word for word, and whoever waits last is taken for the "
-        "parent, though the sub-agent is told the other's words",
-    ),
     ("dspy_react", SESSIONS): Known(
         16, "what the model said is written into the middle of the next prompt (DECISIONS.md)"
     ),

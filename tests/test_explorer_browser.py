@@ -138,6 +138,7 @@ def test_a_reader_comes_from_runs_to_a_call_and_back_by_keys_alone(page: Any, pl
     page.wait_for_url("**/call?id=*")
     page.keyboard.press("n")
     page.wait_for_selector("a[rel=prev]")
+    page.wait_for_load_state()  # before it nobody hears a key
     for there in ("**/session?id=*", "**/run?id=*", f"{place.url}/"):
         page.keyboard.press("u")
         page.wait_for_url(there)

@@ -135,13 +135,11 @@ class Agents:
 
     def _with_less(self, id: str, prompt: str, tools: frozenset[str]) -> Agent | None:
         agent = self._by_id.get(id)
-        if agent is None or (prompt and tools):
+        if agent is None:
             return None
-        return (
-            agent
-            if (prompt or agent.prompt, tools or agent.tools) == (agent.prompt, agent.tools)
-            else None
-        )
+        has_no_tools = not tools and prompt == agent.prompt
+        has_no_prompt = not prompt and tools == agent.tools
+        return agent if has_no_tools or has_no_prompt else None
 
     def _steady(self, system: str) -> str:
         """Masking costs; the same prompt comes with nearly every call."""

@@ -102,16 +102,16 @@ def handed_over(
             askers += [p.session for p in found if not p.is_reply and p.before is None]
     waiting = [
         session
-        for session in askers
+        for session in memory.live(askers, now)
         if session.is_waiting
         and session.asks_tool
         and session.agent_id != agent_id
         and now - session.seen <= HANDED_SECONDS
     ]
-    return max(waiting, key=lambda one: _nearest(one, told, client), default=None)
+    return max(waiting, key=lambda one: _rank(one, told, client), default=None)
 
 
-def _nearest(session: Session, told: str, client: Client) -> tuple[bool, bool, float]:
+def _rank(session: Session, told: str, client: Client) -> tuple[bool, bool, float]:
     is_near = session.client.connection == client.connection
     return session.tail[-TOLD:] in told, is_near, session.seen
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from callerid.commands.launch import environment
 from callerid.traces.database import Recorded, all_calls, open_database
-from lab import Proxy
+from lab import Proxy, bounded
 from lab.compliance.agent import Agent, Scenario
 from lab.compliance.model import NOTES, Heard, Model
 from lab.compliance.provider import Provider
@@ -102,17 +100,7 @@ class _Stage:
 
     def _run(self, words: list[str], home: Path, project: Path) -> tuple[str, int]:
         command = ["node"] * (self._program.suffix == ".js") + [str(self._program), *words]
-        process = subprocess.Popen(
-            command, cwd=project, env=self._environment(home), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            printed, _ = process.communicate(timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            printed, _ = process.communicate()
-            printed += f"\nstopped after {_SECONDS:.0f} s".encode()
-        return printed.decode(errors="replace"), process.returncode
+        return bounded.run(command, project, self._environment(home), _SECONDS)
 
     def _environment(self, home: Path) -> dict[str, str]:
         node = os.path.dirname(shutil.which("node") or "")

@@ -26,21 +26,9 @@ ID_MEMBERS = frozenset(
 _BILLING = "x-anthropic-billing-header"
 
 
-def with_ids(record: Recorded) -> RecordedCall:
-    """A call as it was recorded."""
-    return RecordedCall(
-        id=record.id,
-        t=record.started_at,
-        t_response=record.ended_at or record.started_at,
-        request=record.request,
-        status=record.status,
-        record=record,
-    )
-
-
 def without_ids(record: Recorded) -> RecordedCall:
     """The call without its id headers and members."""
-    call = with_ids(record)
+    call = RecordedCall.of(record)
     request = msgspec.structs.replace(
         call.request,
         headers=tuple(pair for pair in call.request.headers if not ID_HEADER.search(pair[0])),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lab import FakeProvider, Proxy
+from lab import FakeProvider, Proxy, bounded
 from lab.exchange import Asked
 from lab.frameworks.framework import Framework
 from lab.frameworks.install import program
@@ -71,7 +69,8 @@ class Stage:
         if framework.registry == "npm":  # a module is looked for where the one that wants it lies
             (folder / "node_modules").symlink_to(installed / "node_modules")
         command = [program(framework, installed), scenario]
-        printed, status = _run(command, folder, self._environment(framework, folder))
+        environment = self._environment(framework, folder)
+        printed, status = bounded.run(command, folder, environment, _SECONDS)
         (folder / "printed.log").write_text(printed)
         if status:
             return f"ended with {status}: {_last_line(printed)}"
@@ -121,20 +120,6 @@ def _heard(asked: Asked) -> Heard | None:
         asked.header("x-callerid-agent-id"),
         not seen.turns and not seen.after,
     )
-
-
-def _run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[str, int]:
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    try:
-        printed, _ = process.communicate(timeout=_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        printed, _ = process.communicate()
-        printed += f"\nstopped after {_SECONDS:.0f} s".encode()
-    return printed.decode(errors="replace"), process.returncode
 
 
 def _last_line(printed: str) -> str:

@@ -22,7 +22,7 @@ from callerid.settings.load import load
 from callerid.settings.values import RecordSettings
 from callerid.traces import parcels
 from callerid.traces.apart import ApartRecorder
-from callerid.traces.parcels import Lost, Packer, Unpacker, Unsent
+from callerid.traces.parcels import Lost, Packer, Unpacker
 from callerid.traces.rows import Entry, State
 from office import anthropic_reply, office, text
 from test_record import entry, on_record
@@ -64,17 +64,27 @@ def eventually(is_so: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def carried(entries: list[Entry]) -> list[Entry]:
-    """Entries as they are at the other end."""
+def said_in(parcel: parcels.Parcel) -> list[tuple[object, bytes]]:
+    """What a parcel says of each entry, with what is new in its body."""
+    whole = b"".join(parcel)
+    pickled, bodies = parcels.lengths(whole[: parcels.HEAD_BYTES])
+    rest = whole[parcels.HEAD_BYTES :]
+    assert len(rest) == pickled + bodies
+    return list(parcels.unpacked(parcels.opened(rest[:pickled]), rest[pickled:]))
+
+
+def carried(entries: list[Entry], together: int = 1) -> list[Entry]:
+    """Entries as they are at the other end, so many of them going in a parcel."""
     packer, unpacker = Packer(), Unpacker(message_reader(load()))
-    found = []
-    for each in entries:
-        whole = b"".join(packer.pack(each))
-        pickled, body = parcels.lengths(whole[: parcels.HEAD_BYTES])
-        assert len(whole) == parcels.HEAD_BYTES + pickled + body
-        said = parcels.opened(whole[parcels.HEAD_BYTES :][:pickled])
-        found.append(unpacker.unpack(said, whole[len(whole) - body :] if body else b""))
-    return found
+    return [
+        unpacker.unpack(said, new)
+        for some in batched(entries, together)
+        for said, new in said_in(packer.pack(some))
+    ]
+
+
+def batched(entries: list[Entry], size: int) -> list[list[Entry]]:
+    return [entries[at : at + size] for at in range(0, len(entries), size)]
 
 
 def test_entries_come_as_they_were(path: Path) -> None:
@@ -103,22 +113,49 @@ def test_entries_come_as_they_were(path: Path) -> None:
     assert len(entries) == 10
     # What has ended needs the body no more, which only what begins has.
     assert carried(entries) == entries
+    assert carried(entries, together=4) == entries
 
 
 def test_an_end_without_its_beginning_is_told_from_one_with_it() -> None:
     begun = msgspec.structs.replace(entry("c1", state=State.IN_FLIGHT), body=b'{"messages":[]}')
     first, second = Packer(), Packer()
-    first.pack(begun)
-    _, pickled = first.pack(entry("c1")), second.pack(entry("c1"))
+    first.pack([begun])
+    _, pickled = first.pack([entry("c1")]), second.pack([entry("c1")])
     assert carried([entry("c1")]) == [entry("c1")]
     assert len(pickled) == 1
 
-    ended = first.pack(begun), first.pack(entry("c1"))
+    ended = first.pack([begun]), first.pack([entry("c1")])
     unpacker = Unpacker(message_reader(load()))
     with pytest.raises(Lost, match="c1: how it ended has come, but not how it began"):
-        unpacker.unpack(parcels.opened(ended[1][0][parcels.HEAD_BYTES :]), b"")
-    with pytest.raises(Lost, match="an entry was expected, and this came: Unsent"):
-        unpacker.unpack(Unsent("c1", 3, True), b"")
+        unpacker.unpack(*said_in(ended[1])[0])
+    with pytest.raises(Lost, match="an entry was expected, and this came: nothing"):
+        unpacker.unpack("nothing", b"")
+
+
+def test_what_cannot_be_pickled_is_lost_alone() -> None:
+    body = b'{"messages": [{"role": "user", "content": "%s"}]}' % (b"Look at this. " * 500)
+    calls = [
+        msgspec.structs.replace(
+            entry(f"c{at}", state=State.IN_FLIGHT),
+            body=body + b" " * at,
+            request=msgspec.structs.replace(entry("c").request, path="/v1/messages"),
+        )
+        for at in range(3)
+    ]
+    calls[1] = msgspec.structs.replace(calls[1], error=_NotPickled())
+    packer, unpacker = Packer(), Unpacker(message_reader(load()))
+    first, second, third = said_in(packer.pack(calls))
+
+    assert unpacker.unpack(*first).body == calls[0].body
+    with pytest.raises(Lost, match=r"c1: it could not be sent \(TypeError\)"):
+        unpacker.unpack(*second)
+    # It is made of the body of the one that was lost.
+    assert unpacker.unpack(*third).body == calls[2].body
+
+
+class _NotPickled(str):
+    def __reduce__(self) -> str:
+        raise TypeError("not me")
 
 
 def test_what_is_put_is_on_record_when_it_is_closed(path: Path, guard: Guard) -> None:
@@ -224,7 +261,7 @@ def test_what_cannot_be_carried_is_counted_and_the_rest_arrives(path: Path, guar
         eventually(lambda: at_work.depth == 0)
 
     assert on_record(path) == [("c2", "ok")]
-    assert guard.counts == {"failed.record": 1, "dropped": 1, "dropped_calls": 1}
+    assert guard.counts == {"dropped": 1, "dropped_calls": 1}
 
 
 def test_what_stops_a_service_stops_its_proxy_and_not_what_writes_for_it(

@@ -459,7 +459,7 @@ def test_unicode_forms_are_one(words: str) -> None:
 
 
 def test_a_unit_weighs_what_was_said() -> None:
-    assert unit(Role.USER, Text(f"{REMINDER} Hi  there")).weight == len("Hi there")
+    assert unit(Role.USER, Text(f"{REMINDER} Hi  there")).weight == len("Hithere")
     assert unit(Role.ASSISTANT, Text("Hi  there")).weight == len("Hithere")
     assert unit(Role.ASSISTANT, ToolCall("c", "look", {"a": 1})).weight == len('look{"a":1}')
 

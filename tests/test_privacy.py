@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import signal
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from callerid.settings.checked import BadSetting
 from callerid.settings.load import load
 from callerid.settings.tables import SecretRow
 from callerid.traces import bodies
+from callerid.traces.hook import limited
 from callerid.traces.redaction import Redaction
 from callerid.traces.restore import restore
 from callerid.turn import Because, Dialect
@@ -196,6 +200,55 @@ def test_a_function_that_fails_costs_the_text_and_is_counted(tmp_path: Path, nam
     assert guard.counts == {"failed.redact": 1}
 
 
+def hanging(said: str) -> str:
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            pass
+
+
+def slow_pattern(said: str) -> str:
+    return re.sub(r"(a+)+$", "", "a" * 40 + "!")
+
+
+@pytest.mark.parametrize("hook", [hanging, slow_pattern])
+def test_a_function_that_hangs_is_stopped_and_costs_the_text(hook: Callable[[str], str]) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(TimeoutError, match=r"it took more than 0.1 s"):
+        limited(hook, seconds=0.1)("Hello")
+
+    assert time.monotonic() - began < 2
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_a_function_is_asked_as_it_is_where_it_cannot_be_stopped() -> None:
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append(limited(shouting)("I am Alice")))
+    thread.start()
+    thread.join()
+
+    assert said == ["I am A."]
+
+
+def hanging_at_hello(said: str) -> str:
+    return hanging(said) if said == "Hello" else said
+
+
+def test_what_hangs_does_not_stop_what_is_written_after_it(tmp_path: Path) -> None:
+    settings = redacting("hanging_at_hello") | {"own_process": True}
+    with office(tmp_path / "t.db", record=settings) as at:
+        first, _ = at.call("/v1/messages", asking("Hello"), HELLO)
+        second, _ = at.call("/v1/messages", asking("Good evening"), HELLO)
+        at.setup.close()
+        assert at.guard.counts.pop("failed.redact") >= 1
+
+    assert said_in(tmp_path / "t.db", first) == ["***"]
+    assert said_in(tmp_path / "t.db", second) == ["Good evening"]
+
+
 def test_json_that_cannot_be_read_is_masked_whole_and_counted() -> None:
     guard = Guard()
 
@@ -229,7 +282,7 @@ def test_rows_of_ones_own_take_the_place_of_those_shipped() -> None:
 HELLO = anthropic_reply(text("Hello to you."))
 
 
-def redacting(hook: str = "") -> dict[str, str]:
+def redacting(hook: str = "") -> dict[str, Any]:
     return {"content": "redacted", "redact": f"{__name__}:{hook}" if hook else ""}
 
 

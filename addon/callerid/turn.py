@@ -109,7 +109,7 @@ Part = Text | ToolCall | ToolResult | Opaque | Reference
 class Unit(msgspec.Struct, frozen=True, gc=False):
     """One thing that was said, without how it was sent: the atom of history.
 
-    `digest` is 16 bytes; `weight` is how many characters were said (short ones prove little).
+    `digest` is 16 bytes; `weight` is how many letters were said (few prove little).
     `letters` are the words of a model without spaces: the next message may go on with them.
     """
 
@@ -123,13 +123,15 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of a history: who, what (thinking left out), and its bytes on the wire.
 
-    `raw` is the message's own JSON, exactly as it came.
+    `raw` is the message's own JSON, exactly as it came. `is_spoken` says that a person or the model
+    has words in it.
     """
 
     role: Role
     parts: tuple[Part, ...]
     raw: bytes
     units: tuple[Unit, ...] = ()
+    is_spoken: bool = False
 
     @property
     def text(self) -> str:

@@ -15,6 +15,7 @@ from callerid.turn import Because, Call, Kind, Relation, Request, Role, Stood
 from callerid.wire import wirejson
 
 MAX_USER_AGENTS = 1000  # remembered with the rows that they match
+MAX_SHAPES = 1000  # of calls: a user agent, and which headers and members that rows look at
 MAX_ID_BYTES = 256  # Dynamo, OpenRouter and AIBrix refuse longer ids
 _PRINTABLE = re.compile(r"[ -~]+")
 _TRUE = ("true", "1", "yes", "on")  # Dynamo's parse_bool_opt
@@ -82,6 +83,7 @@ class Declarations:
         self._headers = {name for row in self._rows for name in row.headers}
         self._members = {name for row in self._rows for name in row.members}
         self._of_agents: dict[str, list[_Row]] = {}
+        self._of_shapes: dict[tuple[str, Set[str], Set[str]], list[ClientRow]] = {}
 
     def read(self, request: Request, call: Call) -> Declared:
         """What the client of this call says about itself."""
@@ -128,15 +130,26 @@ class Declarations:
 
     def _rows_for(self, values: Places, call: Call) -> list[ClientRow]:
         """The rows that may have something to say: for most calls none, which must be quick."""
-        rows = self._of_agents.get(values.user_agent)
+        headers = frozenset(self._headers & values.headers.keys())
+        names = {name.partition(".")[0] for name, _ in call.members}
+        shape = values.user_agent, headers, frozenset(names & self._members)
+        speaking = self._of_shapes.get(shape)  # a client's calls are nearly all of one
+        if speaking is None:
+            if len(self._of_shapes) >= MAX_SHAPES:
+                self._of_shapes.clear()
+            speaking = self._of_shapes[shape] = [
+                each.row for each in self._of_agent(values.user_agent) if each.speaks_of(*shape[1:])
+            ]
+        return speaking
+
+    def _of_agent(self, user_agent: str) -> list[_Row]:
+        rows = self._of_agents.get(user_agent)
         if rows is None:
             if len(self._of_agents) >= MAX_USER_AGENTS:
                 self._of_agents.clear()
-            rows = [row for row in self._rows if row.agent.search(values.user_agent)]
-            self._of_agents[values.user_agent] = rows
-        headers = self._headers & values.headers.keys()
-        members = {name.partition(".")[0] for name, _ in call.members} & self._members
-        return [each.row for each in rows if each.speaks_of(headers, members)]
+            rows = [row for row in self._rows if row.agent.search(user_agent)]
+            self._of_agents[user_agent] = rows
+        return rows
 
     @staticmethod
     def _sessions(rows: list[ClientRow], values: Places) -> Iterator[Declared]:

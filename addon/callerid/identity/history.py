@@ -9,7 +9,9 @@ from __future__ import annotations
 import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -28,12 +30,14 @@ class History(msgspec.Struct, frozen=True, gc=False):
     """What was said up to one call: the units, and the name of the prefix that each one ends.
 
     `start` is the name of the empty prefix: the scope, or, where the client sends only what is
-    new, the link of the reply that it goes on from.
+    new, the link of the reply that it goes on from. `is_cut` says that somewhere in
+    it words of the model follow one another.
     """
 
     start: Link
     units: tuple[Unit, ...]
     links: tuple[Link, ...]
+    is_cut: bool
 
     @property
     def end(self) -> Link:
@@ -46,6 +50,8 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
     def joined(self) -> History:
         """The history with a model's messages that follow one another as one."""
+        if not self.is_cut:
+            return self
         units = canonical.joined(list(self.units))
         return self if len(units) == len(self.units) else _of(self.start, units)
 
@@ -80,7 +86,8 @@ class Trail(msgspec.Struct, frozen=True, gc=False):
         units += canonical.in_order(waiting)
         start, links = self.history.start, self.history.links[:at]
         more = extend(links[-1] if links else start, units[at:])
-        return Trail(whole, History(start, tuple(units), (*links, *more)), tuple(ends))
+        is_cut = _is_cut(units if self.history.is_cut else units[max(at - 1, 0) :])
+        return Trail(whole, History(start, tuple(units), (*links, *more), is_cut), tuple(ends))
 
 
 class Trails:
@@ -134,9 +141,10 @@ class _Kept(NamedTuple):
 
 def trail(scope: str) -> Trail:
     """The trail of a history of one scope, in which nothing was said yet."""
-    return Trail((), History(beginning(scope), (), ()), ())
+    return Trail((), History(beginning(scope), (), (), is_cut=False), ())
 
 
+@lru_cache(maxsize=MOST_TRAILS)
 def beginning(scope: str) -> Link:
     """The name of the empty history of one scope."""
     return canonical.digest("history", scope)
@@ -148,7 +156,11 @@ def trace(start: Link, messages: Iterable[Message]) -> History:
 
 
 def _of(start: Link, units: list[Unit]) -> History:
-    return History(start, tuple(units), tuple(extend(start, units)))
+    return History(start, tuple(units), tuple(extend(start, units)), _is_cut(units))
+
+
+def _is_cut(units: Sequence[Unit]) -> bool:
+    return any(one.letters and two.letters for one, two in pairwise(units))
 
 
 def extend(link: Link, units: Iterable[Unit]) -> list[Link]:

@@ -22,7 +22,7 @@ from callerid.identity.history import History
 from callerid.identity.memory import Memory
 from callerid.identity.session import Session
 from callerid.settings.values import SessionSettings
-from callerid.turn import Client, Message, Role, Text, ToolCall, Unit
+from callerid.turn import Client, Message, Role, ToolCall, Unit
 
 LOOKED_UP = 48  # of the newest things the model said; a window is rarely longer
 CANDIDATES = 8  # of each kind that are compared
@@ -37,29 +37,34 @@ RAW_TAIL = 2400  # characters as sent that are enough to make a tail of
 # A name and a number: functions.bash:0 (Kimi K2) comes in every conversation.
 _COUNTED = re.compile(r"[^\d]{1,64}[.:_-]\d{1,4}")
 _NUMBER = re.compile(r"\d+")
-_SPEAKERS = (Role.USER, Role.ASSISTANT)
 
 
 class Words(NamedTuple):
     """The texts of a history that are compared, up to the newest message of the model.
 
     `reply` is the model's newest text, `tail` the newest words of people and model, `messages` how
-    many messages with words that is, and `at` how many units. All texts are plain.
+    many messages with words that is, of those that are `heard`. All texts are plain.
     """
 
     reply: str = ""
     tail: str = ""
     messages: int = 0
-    at: int = 0
+    heard: Sequence[Message] = ()
+
+    @property
+    def at(self) -> int:
+        """How many units that is."""
+        return sum(len(message.units) for message in self.heard)
 
 
 def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
     """The texts of a history that are compared, up to the newest message of the model."""
-    places = [at for at, message in enumerate(messages) if message.role is Role.ASSISTANT]
-    if not places:
+    places = range(len(messages) - 1, -1, -1)
+    newest_at = next((at for at in places if messages[at].role is Role.ASSISTANT), None)
+    if newest_at is None:
         return Words()
-    heard = messages[: places[-1] + 1]
-    spoken = [message for message in heard if message.role in _SPEAKERS and _has_words(message)]
+    heard = messages[: newest_at + 1]
+    spoken = [message for message in heard if message.is_spoken]
     replies = (message.text for message in reversed(spoken) if message.role is Role.ASSISTANT)
     newest: list[str] = []
     for message in reversed(spoken):
@@ -70,15 +75,8 @@ def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
         reply=plain(next(replies, "")),
         tail=" ".join(reversed(newest))[-TAIL:],
         messages=len(spoken),
-        at=sum(len(message.units) for message in heard),
+        heard=heard,
     )
-
-
-def _has_words(message: Message) -> bool:
-    for part in message.parts:  # noqa: SIM110  (any() takes twice the time, and this is asked often)
-        if type(part) is Text:
-            return True
-    return False
 
 
 def tool_ids(messages: Sequence[Message]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from callerid.identity.retelling import reply_retold
 from callerid.identity.session import Point, Session, State
 from callerid.turn import Client, Role
 
-MIN_ASKED = 48  # characters: shorter openings are in everybody's mouth
+MIN_ASKED = 40  # letters: shorter openings are in everybody's mouth
 HANDED_SECONDS = 120.0  # within which the next agent asks
 TOLD = 40  # characters, the newest of a session
 

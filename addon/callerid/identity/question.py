@@ -72,17 +72,25 @@ class Question:
     @cached_property
     def _named(self) -> _Named:
         """The reply that the call names: as the previous one, or by a thing in it, the newest."""
+        for at, id in [(0, self.call.previous_response_id), *self._references()]:
+            if reply := self.memory.answered(self.client.scope, id, self.now):
+                return _Named(reply, id, at)
+        return _Named(None, self.call.previous_response_id, 0)
+
+    def _references(self) -> list[tuple[int, str]]:
+        """The ids of the things said that only their ids stand for, the newest first.
+
+        With each goes how many messages lie up to it.
+        """
+        if self.call.dialect is not Dialect.OPENAI_RESPONSES:
+            return []
         said = self.call.messages
-        in_history = [
+        return [
             (at, part.id)
             for at in range(len(said), 0, -1)
             for part in said[at - 1].parts
             if type(part) is Reference
         ]
-        for at, id in [(0, self.call.previous_response_id), *in_history]:
-            if reply := self.memory.answered(self.client.scope, id, self.now):
-                return _Named(reply, id, at)
-        return _Named(None, self.call.previous_response_id, 0)
 
     @cached_property
     def history(self) -> History:

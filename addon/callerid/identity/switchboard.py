@@ -34,11 +34,11 @@ MAX_ID = 255  # Bifrost takes no longer ids
 
 
 def message_reader(
-    configuration: Configuration, remembered_bytes: int = REMEMBERED_BYTES
+    configuration: Configuration, remembered_bytes: int = REMEMBERED_BYTES, *, units: bool = True
 ) -> MessageReader:
-    """What reads messages without what clients put into them, as config/clients.yaml says."""
+    """What reads messages; their units without what config/clients.yaml says that clients add."""
     tags = [block.tag for block in configuration.clients.injected_blocks]
-    return MessageReader(canonical.injected_pattern(tags), remembered_bytes)
+    return MessageReader(canonical.injected_pattern(tags) if units else None, remembered_bytes)
 
 
 class Turn(msgspec.Struct, frozen=True):

@@ -118,14 +118,14 @@ class Exchanges:
         response, setup = flow.response, self._setup
         if response is None or setup is None:
             return
-        open_call = self._open.get(flow.id)
+        open_call, headers = self._open.get(flow.id), flows.headers_of(response.headers)
         if open_call is None:
-            if flows.is_event_stream(response) and not response.stream:
+            if flows.is_event_stream(headers) and not response.stream:
                 response.stream = True  # an event stream that is held back is no use to anyone
             return
         call, replies = open_call[0], setup.desk.replies
-        edits = replies.begins(call, response.status_code, flows.headers_of(response.headers))
-        is_stream = flows.is_stream(response) or ctx.options.stream_large_bodies
+        edits = replies.begins(call, response.status_code, headers)
+        is_stream = flows.is_stream(headers) or ctx.options.stream_large_bodies
         if is_stream and not response.stream:
             bound = setup.settings.stream.viewable_bytes
             tee = Tee(lambda chunk: replies.watch(call, chunk, time.time()), bound, time.time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from mitmproxy import connection, http
 
@@ -15,6 +16,7 @@ STAMPED = "callerid.stamped"  # the names of the headers that we set, for replay
 STRIPPED = "callerid.stripped"  # the headers that were taken away, with their values
 
 Field = Sequence[bytes]  # a header: its name, its value
+REMEMBERED = 32  # headers as text: those of one request are asked for more than once
 
 
 def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
@@ -101,9 +103,16 @@ def headers_of(headers: http.Headers) -> HeaderList:
 
 
 def _text(fields: Iterable[Field]) -> HeaderList:
+    return _decoded(tuple(map(tuple, fields)))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _decoded(fields: tuple[tuple[bytes, ...], ...]) -> HeaderList:
     return tuple(
-        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in fields
+        [
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in fields
+        ]
     )
 
 
@@ -122,14 +131,16 @@ def apply(edits: Sequence[Edit], headers: http.Headers) -> None:
     headers.fields = (*kept, *made)
 
 
-def is_event_stream(response: http.Response) -> bool:
+def is_event_stream(headers: HeaderList) -> bool:
     """Whether a reply says that it is server-sent events."""
-    return "event-stream" in str(response.headers.get("content-type", ""))
+    said = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return "event-stream" in said
 
 
-def is_stream(response: http.Response) -> bool:
+def is_stream(headers: HeaderList) -> bool:
     """Whether a reply comes bit by bit: events, or a body whose length is not said beforehand."""
-    return is_event_stream(response) or "content-length" not in response.headers
+    has_length = any(name.lower() == "content-length" for name, _ in headers)
+    return not has_length or is_event_stream(headers)
 
 
 def is_reverse(client: connection.Client) -> bool:

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from callerid import processes
 from callerid.guard import Guard
 from callerid.settings.load import Configuration
 from callerid.traces import parcels
-from callerid.traces.parcels import Order, Packer, Parcel, Report, Unsent
+from callerid.traces.parcels import PARCEL_BYTES, Order, Packer, Parcel, Report
 from callerid.traces.record import Room, ThreadRecorder, in_a_thread
 from callerid.traces.rows import Entry
 from callerid.traces.scribe import RETRY_SECONDS
@@ -114,15 +114,15 @@ class ApartRecorder:
                 return
             if process is not known:
                 packer = Packer()
-            _send(process, (self._packed(packer, entry) for entry in entries))
+            _send(process, (self._packed(packer, portion) for portion in _portions(entries)))
             if is_last:
                 _send(process, [parcels.parcel(None)])
                 return
 
-    def _packed(self, packer: Packer, entry: Entry) -> Parcel:
+    def _packed(self, packer: Packer, entries: Sequence[Entry]) -> Parcel:
         with self._guard("record"):
-            return packer.pack(entry)
-        return parcels.parcel(Unsent(entry.id, entry.size, entry.has_ended))
+            return packer.pack(entries)
+        return parcels.parcel([parcels.unsent(entry) for entry in entries])
 
     def _listen(self) -> None:
         """Hear what the process has done; where it goes away, start another."""
@@ -180,6 +180,20 @@ class ApartRecorder:
             self._guard.counts[kind] += times
         for level, text in report.said:
             log.log(level, "%s", text)
+
+
+def _portions(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Entries in portions of no more than PARCEL_BYTES, or of one."""
+    portion: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if portion and size + entry.size > PARCEL_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(entry)
+        size += entry.size
+    if portion:
+        yield portion
 
 
 def _on_record(path: Path, ids: list[str]) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
 from typing import Generic, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -17,7 +16,8 @@ from callerid.guard import Guard
 from callerid.settings.checked import BadSetting
 from callerid.settings.load import Configuration
 from callerid.stamp.stamper import Edit
-from callerid.traces.redaction import Hook, Redaction
+from callerid.traces.hook import hook
+from callerid.traces.redaction import Redaction
 from callerid.traces.rows import Entry, Exactness, Row
 from callerid.traces.unsaid import unsaid
 from callerid.turn import Message, Part, Reply, Stood, Text, ToolCall, ToolResult
@@ -242,19 +242,8 @@ def discretion(configuration: Configuration, guard: Guard) -> Discretion:
         )
     if record.content == "full":
         return Discretion()
-    redaction = Redaction(configuration.secrets.secrets, _hook(record.redact), guard)
+    redaction = Redaction(configuration.secrets.secrets, hook(record.redact), guard)
     return Silent(redaction) if record.content == "none" else Redacted(redaction)
-
-
-def _hook(named: str) -> Hook | None:
-    if not named:
-        return None
-    module, _, name = named.partition(":")
-    try:
-        hook: Hook = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise BadSetting(f"record.redact = {named!r}, but it cannot be had: {error}") from None
-    return hook
 
 
 def _enveloped(entry: Entry, text: Callable[[str], str], is_named: bool) -> Entry:

@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from callerid.settings.load import Configuration
 from callerid.traces import parcels
 from callerid.traces.database import BadDatabase, open_database
 from callerid.traces.discretion import discretion
-from callerid.traces.parcels import Lost, Order, Report, Unpacker, Unsent
+from callerid.traces.parcels import Begun, Lost, Order, Report, Unpacker, Unsent
 from callerid.traces.rows import Entry
 from callerid.traces.scribe import Scribe
 from callerid.traces.write import Writer
@@ -77,7 +77,10 @@ class _Parcels:
         self._buffer = bytearray()
 
     def get(self, timeout: float | None) -> tuple[object, bytes]:
-        """The next parcel, within some seconds; raises queue.Empty, and EOFError at the end."""
+        """The next parcel and what follows its pickle, within some seconds.
+
+        Raises queue.Empty, and EOFError at the end.
+        """
         until = time.monotonic() + (timeout or 0)
         while (found := self._cut()) is None:
             rest = None if timeout is None else max(until - time.monotonic(), 0)
@@ -97,8 +100,8 @@ class _Parcels:
         if len(self._buffer) < parcels.HEAD_BYTES:
             return None
         start = parcels.HEAD_BYTES
-        pickled, body = parcels.lengths(bytes(self._buffer[:start]))
-        between, end = start + pickled, start + pickled + body
+        pickled, bodies = parcels.lengths(bytes(self._buffer[:start]))
+        between, end = start + pickled, start + pickled + bodies
         if len(self._buffer) < end:
             return None
         found = parcels.opened(bytes(self._buffer[start:between])), bytes(self._buffer[between:end])
@@ -114,7 +117,11 @@ class _Inbox:
     ) -> None:
         self.is_cut_off = False
         self._parcels = parcelled
-        self._unpacker = Unpacker(message_reader(configuration, REMEMBERED_BYTES))
+        self._waiting: deque[tuple[object, bytes]] = deque()  # of the parcel that came last
+        keeps_units = configuration.settings.record.content == "none"  # of what was said: digests
+        self._unpacker = Unpacker(
+            message_reader(configuration, REMEMBERED_BYTES, units=keeps_units)
+        )
         self._guard = guard
         self._outgoing = outgoing
         self._told: Counter[str] = Counter()
@@ -127,17 +134,21 @@ class _Inbox:
         self.report()
         until = time.monotonic() + timeout
         while True:
+            while not self._waiting:
+                try:
+                    said, bodies = self._parcels.get(max(until - time.monotonic(), 0))
+                except EOFError:
+                    self.is_cut_off = True
+                    return None
+                if said is None:
+                    return None
+                self._waiting.extend(parcels.unpacked(said, bodies))
+            said, new = self._waiting.popleft()
             try:
-                said, body = self._parcels.get(max(until - time.monotonic(), 0))
-            except EOFError:
-                self.is_cut_off = True
-                return None
-            if said is None:
-                return None
-            try:
-                return self._unpacker.unpack(said, body)
+                return self._unpacker.unpack(said, new)
             except Lost as lost:
-                one = said if isinstance(said, Entry | Unsent) else Unsent("", 0, False)
+                one = said.entry if isinstance(said, Begun) else said
+                one = one if isinstance(one, Entry | Unsent) else Unsent("", 0, False, "")
                 words = f"a record could not be taken over: {lost}"
                 self._guard.lost(words, 1, int(one.has_ended))
                 self._entries += 1
@@ -145,7 +156,7 @@ class _Inbox:
 
     def is_full(self) -> bool:
         """Whether more has come."""
-        return self._parcels.is_more()
+        return bool(self._waiting) or self._parcels.is_more()
 
     def finished(self, entries: list[Entry]) -> None:
         """Take down that some entries need nobody's care any more."""

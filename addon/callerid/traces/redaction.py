@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from callerid import credentials
 from callerid.credentials import MASK
 from callerid.guard import Guard
 from callerid.settings.tables import SecretRow
+from callerid.traces.hook import Hook
 from callerid.wire import wirejson
 
-Hook = Callable[[str], str]
 BLANK = wirejson.encode(MASK)  # what stands for JSON that cannot be looked through
 # Words of formats ("role", "tool_use"): a user's function must not be able to break JSON's shape.
 _WORD = re.compile(r"[A-Za-z_][\w.-]{0,60}")

@@ -55,8 +55,8 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         dialect=NAME,
         model=in_path[1] if in_path else string(wirejson.decode(members.get("model", b"null"))),
         streams=members.get("stream") == b"true" or path.endswith(":streamRawPredict"),
-        system=system_text(wirejson.decode(system_raw or b"null")),
-        tools=tool_names(wirejson.decode(tools_raw or b"null")),
+        system=reader.prompt(system_raw, system_text),
+        tools=reader.prompt(tools_raw, tool_names),
         messages=reader.read(NAME, growing.items(members, "messages"), read_parts),
         kind=Kind.COUNT_TOKENS if path.endswith(_COUNTS) else Kind.MAIN,
         previous_response_id=string(

@@ -44,7 +44,7 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
         model=string(wirejson.decode(members.get("model", b"null"))),
         streams=members.get("stream") == b"true",
         system=openai_chat.leading_system_text(messages),
-        tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")),
+        tools=reader.prompt(tools_raw, openai_chat.tool_names),
         messages=messages,
         members=members_with(members, _KEPT),
         tools_raw=tools_raw,

@@ -28,13 +28,13 @@ def fits(members: Mapping[str, bytes]) -> bool:
 def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) -> Call:
     """Read a call; the system prompt is the preamble and the history's leading system messages."""
     messages = reader.read(NAME, _history(members), read_parts)
-    preamble = string(wirejson.decode(members.get("preamble", b"null")))
+    preamble = reader.prompt(members.get("preamble", b""), string)
     return Call(
         dialect=NAME,
         model=string(wirejson.decode(members.get("model", b"null"))),
         streams=members.get("stream") == b"true",
         system="\n".join(filter(None, [preamble, openai_chat.leading_system_text(messages)])),
-        tools=openai_chat.tool_names(wirejson.decode(members.get("tools", b"null"))),
+        tools=reader.prompt(members.get("tools", b""), openai_chat.tool_names),
         messages=messages,
         members=tuple(members.items()),
     )

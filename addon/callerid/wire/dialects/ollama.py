@@ -32,13 +32,13 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
     """Read a call; one that says nothing only loads the model."""
     messages = reader.read(NAME, _messages(members), read_parts)
     system_raw, tools_raw = members.get("system", b""), members.get("tools", b"")
-    system = string(wirejson.decode(system_raw or b"null"))
+    system = reader.prompt(system_raw, string)
     return Call(
         dialect=NAME,
         model=string(wirejson.decode(members["model"])),
         streams=members.get("stream") != b"false",
         system="\n".join(filter(None, [system, openai_chat.leading_system_text(messages)])),
-        tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")),
+        tools=reader.prompt(tools_raw, openai_chat.tool_names),
         messages=messages,
         kind=Kind.MAIN if messages else Kind.PREWARM,
         members=members_with(members, _KEPT),

@@ -68,14 +68,14 @@ def read_call(path: str, members: Mapping[str, bytes], reader: MessageReader) ->
     """Read a call; an input that is a text is one user message."""
     items = _input_items(members)
     messages = reader.read(NAME, items, read_parts)
-    instructions = string(wirejson.decode(members.get("instructions", b"null")))
+    instructions = reader.prompt(members.get("instructions", b""), string)
     tools_raw = members.get("tools", b"")
     return Call(
         dialect=NAME,
         model=string(wirejson.decode(members.get("model", b"null"))),
         streams=members.get("stream") == b"true",
         system="\n".join(filter(None, [instructions, openai_chat.leading_system_text(messages)])),
-        tools=openai_chat.tool_names(wirejson.decode(tools_raw or b"null")) or _late_tools(items),
+        tools=reader.prompt(tools_raw, openai_chat.tool_names) or _late_tools(items),
         messages=messages,
         kind=_kind(path, members, items),
         previous_response_id=string(wirejson.decode(members.get("previous_response_id", b"null"))),

@@ -19,6 +19,7 @@ def identify(question: Question) -> Match:
         or by_errand(question)
         or by_history(question)
         or by_prompt(question)
+        or by_tool_id(question)
         or by_compaction(question)
         or by_likeness(question)
         or by_opening(question)
@@ -63,7 +64,7 @@ def by_history(question: Question) -> Match | None:
     step = question.step
     if step is None:
         return None
-    if step.way in (Way.FORK, Way.GROWN) and question.alike and question.alike.at > step.at:
+    if step.way in (Way.FORK, Way.GROWN) and question.known_to > step.at:
         return None  # something in the middle was rewritten; what came after it is known
     if step.way is Way.FORK and question.kind is Kind.MAIN:  # what is asked beside begins nothing
         return forks(question, step, reached(step))
@@ -87,6 +88,15 @@ def by_prompt(question: Question) -> Match | None:
     evidence += ", which has gone on with something else"
     return Match(Because.HISTORY, CONFIDENCE[Way.FORK], evidence, None, grown.reply, None,
                  session.id, Relation.FORK)  # fmt: skip
+
+
+def by_tool_id(question: Question) -> Match | None:
+    """The newest tool call has the id of that which a session's model has made last."""
+    session = question.awaited
+    if session is None:
+        return None
+    evidence = f"its newest tool call has the id that it got in the newest reply of {session.id}"
+    return Match(Because.HISTORY, 0.9, evidence, session, before=session.head)
 
 
 def by_compaction(question: Question) -> Match | None:

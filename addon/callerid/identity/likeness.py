@@ -79,7 +79,7 @@ def words_of(messages: Sequence[Message], plain: Callable[[str], str]) -> Words:
     )
 
 
-def tool_ids(messages: Sequence[Message]) -> Iterator[str]:
+def tool_ids(messages: Iterable[Message]) -> Iterator[str]:
     """The ids of a model's tool calls that are long enough to be nobody else's."""
     for message in messages:
         for part in message.parts:
@@ -110,11 +110,15 @@ class Alike(NamedTuple):
 
 
 class _Near(NamedTuple):
-    """A session that shares something: the newest unit, and how many characters in all."""
+    """A session that shares something: the newest unit, and how many letters in all.
+
+    `has_issued` says that its model, and no other's, issued the newest tool id that is known.
+    """
 
     session: Session
     newest: int | None
     weight: int
+    has_issued: bool = False
 
 
 def resemble(
@@ -177,7 +181,10 @@ def _candidates(
             votes[session] += unit.weight
     for session in memory.live(issuers, now):
         votes[session] += MIN_WEIGHT  # an id that the provider issued is nobody else's
-    near = [_Near(session, newest.get(session), n) for session, n in votes.most_common(CANDIDATES)]
+    near = [
+        _Near(session, newest.get(session), n, has_issued=issuers == [session])
+        for session, n in votes.most_common(CANDIDATES)
+    ]
     if len(words.reply) < MIN_REPLY:
         return near
     samples: Counter[Session] = Counter()
@@ -248,8 +255,8 @@ def _by_texts(
     is_close = closeness >= settings.fuzzy_threshold and difference <= settings.fuzzy_max_diff
     if not is_close or len(words.tail) < MIN_WORDS:
         return None
-    if not _same_numbers(words.tail, session.tail):
-        return None
+    if not near.has_issued and not _same_numbers(words.tail, session.tail):
+        return None  # two texts of one template; but templates share no ids
     if said and said[-1][1] in session.given:
         return None  # the client put it there, and does so in every call: an example
     shares_newest = bool(session.said) and any(name == session.said[-1] for _, name, _ in said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from functools import cached_property
@@ -108,7 +109,7 @@ class Question:
         weight = 0
         for link, unit in zip(reversed(history.links), reversed(history.units), strict=True):
             points = self.memory.points.get(link)
-            if any(self.memory.is_live(point.session, self.now) for point in points):
+            if any(self._is_live(point.session) for point in points):
                 break
             weight += unit.weight
         return weight
@@ -133,6 +134,32 @@ class Question:
         ids = (part.id for part in parts if isinstance(part, ToolCall) and part.id)
         found = (self.memory.tool_ids.get((self.client.scope, id)) for id in ids)
         return next(filter(None, found), [])
+
+    @cached_property
+    def awaited(self) -> Session | None:
+        """The session of this agent whose newest reply made the newest tool call of the history.
+
+        The provider made its id up for that one reply, so the rest may be told as it likes.
+        """
+        models = (m for m in reversed(self.call.messages) if m.role is Role.ASSISTANT)
+        ids = list(likeness.tool_ids(itertools.islice(models, 1)))
+        if not ids or len(self.issuers) != 1:
+            return None
+        session, made = self.issuers[0], self.memory.tool_ids
+        newest = made.names_since(session, made.count(session) - 1)
+        is_awaited = session.asks_tool and newest == [(self.client.scope, ids[-1])]
+        is_of_agent = session.agent_id == self.agent.id
+        return session if is_awaited and is_of_agent and self._is_live(session) else None
+
+    def _is_live(self, session: Session) -> bool:
+        return self.memory.is_live(session, self.now)
+
+    @property
+    def known_to(self) -> int:
+        """How many of the things said lie up to the newest that is known, exactly or not."""
+        if self.awaited is not None:
+            return len(self.history.units)
+        return self.alike.at if self.alike else 0
 
     @cached_property
     def step(self) -> Step | None:

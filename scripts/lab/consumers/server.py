@@ -32,9 +32,11 @@ class Server:
 
     def __enter__(self) -> Self:
         home = self._log.parent
+        place = home / "at" / "work"  # LiteLLM imports what lies two folders above it
+        place.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                self._command, cwd=home, stdin=subprocess.DEVNULL, stdout=output,
+                self._command, cwd=place, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
                 env={"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/bin:/bin"} | self._env,
             )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from typing import TypeVar, cast
 
 from callerid.turn import Dialect, Members, Message, Part, Role, Stood, Text
@@ -15,6 +16,7 @@ from callerid.wire import canonical, wirejson
 from callerid.wire.growing import Bodies
 
 REMEMBERED_BYTES = 32 << 20  # of messages as sent; two generations of this size are kept
+SHORT, SHORT_TEXTS = 2400, 512  # characters, and texts: the newest are looked at in several places
 PROMPT_BYTES = 8 << 20  # of prompts and lists of tools as sent; when full, it begins anew
 
 Messages = tuple[Message, ...]
@@ -35,6 +37,8 @@ class MessageReader:
     ) -> None:
         self.bodies = Bodies(remembered_bytes)
         self._injected = injected
+        self._plain = partial(canonical.plain, injected=injected or canonical.NOTHING_INJECTED)
+        self._plain_short = lru_cache(maxsize=SHORT_TEXTS)(self._plain)
         self._bound = remembered_bytes
         self._size = 0
         self._young: defaultdict[Dialect, dict[bytes, Message]] = defaultdict(dict)
@@ -84,7 +88,7 @@ class MessageReader:
 
     def plain(self, text: str) -> str:
         """The words of a text, one space between them."""
-        return canonical.plain(text, self._injected or canonical.NOTHING_INJECTED)
+        return self._plain_short(text) if len(text) <= SHORT else self._plain(text)
 
 
 def members_with(members: Mapping[str, bytes], kept: Mapping[str, Stood]) -> Members:

@@ -137,6 +137,23 @@ class Several:
         self.loop.close()
 
 
+class Skewed(Several):
+    """Their clocks differ: that of the first is slow, that of the third fast."""
+
+    SECONDS = (-30.0, 0.0, 30.0)
+
+    async def taking(self, request: Request, now: float, by: int | None = None) -> Turn | None:
+        at = next(self._turns) % len(self.boards) if by is None else by
+        return await super().taking(request, now + self.SECONDS[at], at)
+
+    def answer(
+        self, turn: Turn, reply: Reply | None, now: float, *, has_failed: bool = False
+    ) -> None:
+        """The reply to a call, heard by the proxy that took it."""
+        at, _ = self._taken_by[id(turn)]
+        super().answer(turn, reply, now + self.SECONDS[at], has_failed=has_failed)
+
+
 class Strangers(Several):
     """Each call is taken by a proxy that has just begun."""
 

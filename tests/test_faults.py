@@ -337,6 +337,35 @@ def test_many_streams_at_once_all_come_whole(addon_script: Path) -> None:
     assert held.handles > 2 * count
 
 
+def test_many_streams_on_a_few_http2_connections_all_come_whole(addon_script: Path) -> None:
+    held = crowd.through(addon_script, 130, http2=True)
+
+    assert len(held.first) == 130
+    assert held.handles < 130
+
+
+@pytest.mark.parametrize(
+    ("calls", "trouble"),
+    [
+        ([("0", "a", "ok")], "'ok': 1"),
+        ([("0", "a", "ok"), ("1", "b", "truncated")], "'truncated': 1"),
+        ([("0", "b", "ok"), ("1", "a", "ok")], "2 streams are on record in another session"),
+        ([("0", "a", "ok"), ("7", "b", "ok")], "1 streams are on record in another session"),
+    ],
+    ids=["lost", "not_whole", "exchanged", "of_another"],
+)
+def test_a_crowd_with_a_stream_that_is_not_on_record_as_its_client_saw_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, ...]], trouble: str
+) -> None:
+    monkeypatch.setattr(crowd, "STILL_SECONDS", 0.2)
+    with closing(Database(tmp_path / "traces.db")) as traces:
+        names = "response_id", "session_id", "state"
+        traces["calls"].insert_all(dict(zip(names, call, strict=True)) for call in calls)
+
+    with pytest.raises(crowd.Wrong, match=trouble):
+        crowd.check_record(tmp_path / "traces.db", {"0": "a", "1": "b"})
+
+
 # The clock
 
 

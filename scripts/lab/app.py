@@ -52,11 +52,11 @@ class Application:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # a refusal: Codex tries one, then goes on
         else:
-            await _live(receive, send)
+            await live(receive, send)
 
     async def _exchange(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
-        asked = _asked(len(self.asked) + 1, scope, body)
+        whole = await body(receive)
+        asked = _asked(len(self.asked) + 1, scope, whole)
         self.asked.append(asked)
         sending = self._send(asked, _reply(asked, self.answer), send)
         await _first(sending, _gone(receive), self.stopping.wait())
@@ -143,13 +143,13 @@ def _asked(serial: int, scope: Message, body: bytes) -> Asked:
     )
 
 
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
+async def body(receive: Receive) -> bytes:
+    whole = bytearray()
     while (message := await receive())["type"] == "http.request":
-        body += message["body"]
+        whole += message["body"]
         if not message["more_body"]:
             break
-    return bytes(body)
+    return bytes(whole)
 
 
 async def _gone(receive: Receive) -> None:
@@ -167,7 +167,7 @@ async def _first(*works: Coroutine[Any, Any, object]) -> None:
     await asyncio.gather(*done)  # raises what a work raised
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def live(receive: Receive, send: Send) -> None:
     """Say yes to the server's lifespan events; there is nothing to set up."""
     while (await receive())["type"] == "lifespan.startup":
         await send({"type": "lifespan.startup.complete"})

@@ -15,7 +15,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from lab import app, encodings
-from lab.certificates import certificates
+from lab.certificates import Certificates, certificates
 from lab.exchange import Answer, Asked
 from lab.wires import newest_text
 
@@ -80,17 +80,20 @@ class FakeProvider:
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             stopping = self._app.stopping.wait
-            runner.run(serve(self._app, self._config(), shutdown_trigger=stopping))  # type: ignore[arg-type]
+            config = serving(self._socket, certificates() if self._tls else None)
+            runner.run(serve(self._app, config, shutdown_trigger=stopping))  # type: ignore[arg-type]
 
-    def _config(self) -> Config:
-        config = Config()
-        config.bind = f"fd://{self._socket.detach()}"
-        config.errorlog = logging.getLogger(__name__)
-        config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
-        if self._tls:
-            config.certfile = str(certificates().certificate)
-            config.keyfile = str(certificates().key)
-        return config
+
+def serving(listening: socket.socket, tls: Certificates | None) -> Config:
+    """How an application is served on a socket, which it takes; in TLS, HTTP/2 as well."""
+    config = Config()
+    config.bind = f"fd://{listening.detach()}"
+    config.errorlog = logging.getLogger(__name__)
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    if tls:
+        config.certfile = str(tls.certificate)
+        config.keyfile = str(tls.key)
+    return config
 
 
 class _Loop(asyncio.SelectorEventLoop):

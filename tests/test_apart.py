@@ -75,7 +75,7 @@ def said_in(parcel: parcels.Parcel) -> list[tuple[object, bytes]]:
 
 def carried(entries: list[Entry], together: int = 1) -> list[Entry]:
     """Entries as they are at the other end, so many of them going in a parcel."""
-    packer, unpacker = Packer(), Unpacker(message_reader(load()))
+    packer, unpacker = Packer(Guard()), Unpacker(message_reader(load()))
     return [
         unpacker.unpack(said, new)
         for some in batched(entries, together)
@@ -118,7 +118,7 @@ def test_entries_come_as_they_were(path: Path) -> None:
 
 def test_an_end_without_its_beginning_is_told_from_one_with_it() -> None:
     begun = msgspec.structs.replace(entry("c1", state=State.IN_FLIGHT), body=b'{"messages":[]}')
-    first, second = Packer(), Packer()
+    first, second = Packer(Guard()), Packer(Guard())
     first.pack([begun])
     _, pickled = first.pack([entry("c1")]), second.pack([entry("c1")])
     assert carried([entry("c1")]) == [entry("c1")]
@@ -143,11 +143,11 @@ def test_what_cannot_be_pickled_is_lost_alone() -> None:
         for at in range(3)
     ]
     calls[1] = msgspec.structs.replace(calls[1], error=_NotPickled())
-    packer, unpacker = Packer(), Unpacker(message_reader(load()))
+    packer, unpacker = Packer(Guard()), Unpacker(message_reader(load()))
     first, second, third = said_in(packer.pack(calls))
 
     assert unpacker.unpack(*first).body == calls[0].body
-    with pytest.raises(Lost, match=r"c1: it could not be sent \(TypeError\)"):
+    with pytest.raises(Lost, match="c1: it could not be sent"):
         unpacker.unpack(*second)
     # It is made of the body of the one that was lost.
     assert unpacker.unpack(*third).body == calls[2].body
@@ -261,7 +261,7 @@ def test_what_cannot_be_carried_is_counted_and_the_rest_arrives(path: Path, guar
         eventually(lambda: at_work.depth == 0)
 
     assert on_record(path) == [("c2", "ok")]
-    assert guard.counts == {"dropped": 1, "dropped_calls": 1}
+    assert guard.counts == {"failed.record": 2, "dropped": 1, "dropped_calls": 1}
 
 
 def test_what_stops_a_service_stops_its_proxy_and_not_what_writes_for_it(

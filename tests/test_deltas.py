@@ -89,7 +89,7 @@ def test_a_child_begins_with_what_its_parent_said() -> None:
     body = LONG + b"the parent's"
     shortener.keep(shortener.shorten(body, ["parent"])[0], body, "parent")
     delta, new = shortener.shorten(LONG + b"the child's", ["child", "parent"])
-    assert (delta.base, new) == (1, b"child")
+    assert (delta.base, delta.gone, new) == (1, 0, b"child")
 
 
 def test_what_was_not_sent_is_not_built_upon() -> None:

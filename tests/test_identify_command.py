@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import lzma
+import re
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +21,8 @@ from mitmproxy.test import tflow
 from sqlite_utils import Database
 
 from callerid.commands.cli import cli
+from callerid.identity import explain
+from callerid.identity.identify import identify
 from lab import FakeProvider, Proxy
 
 QUESTIONS = ("Name a river", "How long is it?", "And how deep?")
@@ -323,3 +327,12 @@ def test_tree_says_when_nothing_was_recorded_yet(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "none.db: there is no such file; record some calls first" in result.output
+
+
+def test_the_ladder_that_is_explained_is_the_one_that_is_climbed() -> None:
+    climbed = re.findall(
+        r"^\s+(?:or )?(\w+)\(question\)$", inspect.getsource(identify), re.MULTILINE
+    )
+
+    assert [rung.__name__ for _, rung, _ in explain._RUNGS] == climbed
+    assert len(climbed) > 5

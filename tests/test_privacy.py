@@ -30,7 +30,7 @@ from callerid.settings.checked import BadSetting
 from callerid.settings.load import load
 from callerid.settings.tables import SecretRow
 from callerid.traces import bodies
-from callerid.traces.hook import limited
+from callerid.traces.hook import PATIENCE, limited
 from callerid.traces.redaction import Redaction
 from callerid.traces.restore import restore
 from callerid.turn import Because, Dialect
@@ -222,6 +222,36 @@ def test_a_function_that_hangs_is_stopped_and_costs_the_text(hook: Callable[[str
     assert time.monotonic() - began < 2
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def swallowing(said: str) -> str:
+    try:
+        return hanging(said)
+    except BaseException:
+        return hanging(said)
+
+
+def test_a_function_that_swallows_what_stops_it_is_stopped_again() -> None:
+    with pytest.raises(TimeoutError):
+        limited(swallowing, seconds=0.1)("Hello")
+
+
+def test_a_function_that_hangs_again_and_again_is_not_asked_for_a_while() -> None:
+    now, asked = 0.0, 0
+
+    def hook(said: str) -> str:
+        nonlocal asked
+        asked += 1
+        return hanging(said) if now < 100 else said
+
+    function = limited(hook, seconds=0.02, clock=lambda: now)
+    for _ in range(10):
+        with pytest.raises(TimeoutError):
+            function("Hello")
+    assert asked == PATIENCE
+    now = 101.0
+    assert [function("Hello"), function("Hello")] == ["Hello"] * 2
+    assert asked == PATIENCE + 2
 
 
 def test_a_function_is_asked_as_it_is_where_it_cannot_be_stopped() -> None:

@@ -80,6 +80,10 @@ def _prompt(question: Question) -> str:
     return "live sessions whose prompt and reply this prompt begins with"
 
 
+def _tool_id(question: Question) -> str:
+    return "the live session whose newest reply made the newest tool call, by its id"
+
+
 def _compaction(question: Question) -> str:
     return f"the opening, {sum(map(len, question.opening))} characters, for a summary of ours"
 
@@ -117,6 +121,7 @@ _RUNGS: tuple[tuple[str, Callable[[Question], Match | None], Callable[[Question]
     ("errand", rungs.by_errand, _errand),
     ("history, retry", rungs.by_history, _history),
     ("prompt", rungs.by_prompt, _prompt),
+    ("tool id", rungs.by_tool_id, _tool_id),
     ("compaction", rungs.by_compaction, _compaction),
     ("likeness", rungs.by_likeness, _likeness),
     ("opening", rungs.by_opening, _opening),

@@ -112,12 +112,14 @@ class Alike(NamedTuple):
 class _Near(NamedTuple):
     """A session that shares something: the newest unit, and how many letters in all.
 
-    `has_issued` says that its model, and no other's, issued the newest tool id that is known.
+    `closeness`, 0..1, is that of the newest words; `has_issued` says that its model, and no
+    other's, issued the newest tool id that is known.
     """
 
     session: Session
     newest: int | None
     weight: int
+    closeness: float
     has_issued: bool = False
 
 
@@ -138,10 +140,14 @@ def resemble(
     scope = histories.beginning(client.scope)
     said = [(at, histories.key(scope, unit), unit) for at, unit in history.model_units()]
     scoped = {(client.scope, id) for id in ids}
+    candidates = _candidates(said, words, issuers, histories.salt(scope), memory, now)
+    near_ones = [near for near in candidates if near.session.scope == client.scope]
+    if sum(near.closeness >= settings.fuzzy_threshold for near in near_ones) > 1:
+        # Branches share what was issued before they parted; only numbers tell them apart.
+        near_ones = [near._replace(has_issued=False) for near in near_ones]
     found = [
         alike
-        for near in _candidates(said, words, issuers, histories.salt(scope), memory, now)
-        if near.session.scope == client.scope
+        for near in near_ones
         for alike in _compare(near, said, words, settings)
         if near.newest is not None or not _is_foreign(scoped, memory.tool_ids.names(near.session))
     ]
@@ -182,7 +188,7 @@ def _candidates(
     for session in memory.live(issuers, now):
         votes[session] += MIN_WEIGHT  # an id that the provider issued is nobody else's
     near = [
-        _Near(session, newest.get(session), n, has_issued=issuers == [session])
+        _Near(session, newest.get(session), n, _closeness(session, words), issuers == [session])
         for session, n in votes.most_common(CANDIDATES)
     ]
     if len(words.reply) < MIN_REPLY:
@@ -192,7 +198,11 @@ def _candidates(
         samples.update(memory.live(memory.replies.get(number), now))
     known = {each.session for each in near}
     others = (session for session, _ in samples.most_common(CANDIDATES) if session not in known)
-    return near + [_Near(session, None, 0) for session in others]
+    return near + [_Near(session, None, 0, _closeness(session, words)) for session in others]
+
+
+def _closeness(session: Session, words: Words) -> float:
+    return fuzz.ratio(words.tail, session.tail) / 100
 
 
 def _is_foreign(ids: set[tuple[str, str]], issued: set[tuple[str, str]]) -> bool:
@@ -206,14 +216,13 @@ def _is_foreign(ids: set[tuple[str, str]], issued: set[tuple[str, str]]) -> bool
 def _compare(
     near: _Near, said: list[tuple[int, int, Unit]], words: Words, settings: SessionSettings
 ) -> list[Alike]:
-    closeness = fuzz.ratio(words.tail, near.session.tail) / 100
-    by_names = _by_names(near, said, closeness, settings)
-    by_texts = _by_texts(near, said, words, closeness, settings)
+    by_names = _by_names(near, said, settings)
+    by_texts = _by_texts(near, said, words, settings)
     return [alike for alike in (by_names, by_texts) if alike is not None]
 
 
 def _by_names(
-    near: _Near, said: list[tuple[int, int, Unit]], closeness: float, settings: SessionSettings
+    near: _Near, said: list[tuple[int, int, Unit]], settings: SessionSettings
 ) -> Alike | None:
     """Likeness by the names of what the model said, which must be long enough to mean something."""
     session = near.session
@@ -226,7 +235,7 @@ def _by_names(
         return None
     at = next(at for at, name, _ in reversed(said) if name == near.newest) + 1
     how = f"{len(names)} things that the model said, in order,"
-    return Alike(session, score, closeness, at, is_newest, how)
+    return Alike(session, score, near.closeness, at, is_newest, how)
 
 
 def _in_order(names: list[int], newest: int, said: list[int]) -> tuple[float, bool]:
@@ -246,11 +255,10 @@ def _by_texts(
     near: _Near,
     said: list[tuple[int, int, Unit]],
     words: Words,
-    closeness: float,
     settings: SessionSettings,
 ) -> Alike | None:
     """Likeness by the newest words, where a thing said is shared or the newest reply is alike."""
-    session = near.session
+    session, closeness = near.session, near.closeness
     difference = abs(words.messages - session.messages)
     is_close = closeness >= settings.fuzzy_threshold and difference <= settings.fuzzy_max_diff
     if not is_close or len(words.tail) < MIN_WORDS:

@@ -18,7 +18,7 @@ from callerid.identity.lineage import Step
 from callerid.identity.memory import Memory
 from callerid.identity.prompts import Grown
 from callerid.identity.quotes import Quote
-from callerid.identity.session import Point, Session
+from callerid.identity.session import Point, Session, State
 from callerid.settings.values import SessionSettings
 from callerid.turn import Call, Client, Dialect, Kind, Reference, Role, ToolCall
 
@@ -137,7 +137,7 @@ class Question:
 
     @cached_property
     def awaited(self) -> Session | None:
-        """The session of this agent whose newest reply made the newest tool call of the history.
+        """The session of this agent which waits for what the history's newest tool call brings.
 
         The provider made its id up for that one reply, so the rest may be told as it likes.
         """
@@ -147,7 +147,9 @@ class Question:
             return None
         session, made = self.issuers[0], self.memory.tool_ids
         newest = made.names_since(session, made.count(session) - 1)
-        is_awaited = session.asks_tool and newest == [(self.client.scope, ids[-1])]
+        is_newest = session.asks_tool and newest == [(self.client.scope, ids[-1])]
+        has_failed = session.head is not None and session.head.state is State.FAILED
+        is_awaited = is_newest and (session.is_waiting or has_failed)
         is_of_agent = session.agent_id == self.agent.id
         return session if is_awaited and is_of_agent and self._is_live(session) else None
 
@@ -158,7 +160,7 @@ class Question:
     def known_to(self) -> int:
         """How many of the things said lie up to the newest that is known, exactly or not."""
         if self.awaited is not None:
-            return len(self.history.units)
+            return self.history.model_units()[-1][0] + 1
         return self.alike.at if self.alike else 0
 
     @cached_property

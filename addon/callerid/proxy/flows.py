@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from mitmproxy import connection, http
 
@@ -16,7 +15,6 @@ STAMPED = "callerid.stamped"  # the names of the headers that we set, for replay
 STRIPPED = "callerid.stripped"  # the headers that were taken away, with their values
 
 Field = Sequence[bytes]  # a header: its name, its value
-REMEMBERED = 32  # headers as text: those of one request are asked for more than once
 
 
 def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
@@ -103,11 +101,6 @@ def headers_of(headers: http.Headers) -> HeaderList:
 
 
 def _text(fields: Iterable[Field]) -> HeaderList:
-    return _decoded(tuple(map(tuple, fields)))
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _decoded(fields: tuple[tuple[bytes, ...], ...]) -> HeaderList:
     return tuple(
         [
             (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))

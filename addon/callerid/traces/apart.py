@@ -100,7 +100,7 @@ class ApartRecorder:
 
     def _carry(self) -> None:
         """Carry entries to the process that is there, until the last are and it is told so."""
-        process, packer = None, Packer()
+        process, packer = None, Packer(self._guard)
         while True:
             self._has_entries.wait()
             is_last = self._is_closing.wait(CARRY_SECONDS)
@@ -110,10 +110,14 @@ class ApartRecorder:
                 known, process = process, self._process
                 count = len(self._entries) if process else 0
                 entries = [self._entries.popleft() for _ in range(count)]
-            if process is None:
+                is_over = process is None and self._is_settled.is_set()
+            if is_over:
                 return
+            if process is None:  # it went away just now, and another is started
+                self._has_entries.set()
+                continue
             if process is not known:
-                packer = Packer()
+                packer = Packer(self._guard)
             _send(process, (self._packed(packer, portion) for portion in _portions(entries)))
             if is_last:
                 _send(process, [parcels.parcel(None)])

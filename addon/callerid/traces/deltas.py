@@ -12,7 +12,9 @@ from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 LEAST_BYTES = 4 << 10  # of a body: smaller ones go whole, and are not kept
-MOST_BYTES = 32 << 20  # of bodies that are kept at each end
+MOST_BYTES = (
+    32 << 20
+)  # of bodies that are kept at each end: of more sessions at once all of it goes
 MOST_BODIES = 256
 _STEP = 64 << 10  # bytes that are compared at once
 
@@ -20,14 +22,15 @@ _STEP = 64 << 10  # bytes that are compared at once
 class Delta(NamedTuple):
     """How a body is made: the first bytes of a kept one, what came with this, its last bytes.
 
-    `base` and `name` are numbers of kept bodies: of the one it is made of (0: of none), and its own
-    (0: it is not kept).
+    `base`, `name` and `gone` are numbers of kept bodies: of the one it is made of (0: of none), its
+    own (0: it is not kept), and of the one that it takes the place of.
     """
 
     base: int = 0
     start: int = 0
     end: int = 0
     name: int = 0
+    gone: int = 0
 
 
 class Kept:
@@ -42,8 +45,9 @@ class Kept:
         """A body; b"" where it is not kept any more."""
         return self._bodies.get(number, b"")
 
-    def keep(self, number: int, body: bytes) -> None:
-        """Keep a body, and let go of the oldest where there are too many."""
+    def keep(self, number: int, body: bytes, gone: int) -> None:
+        """Keep a body in the place of another; let go of the oldest where there are too many."""
+        self._bytes -= len(self._bodies.pop(gone, b""))
         self._bodies[number] = body
         self._bytes += len(body)
         while len(self._bodies) > self._most_bodies or self._bytes > self._most_bytes:
@@ -65,20 +69,21 @@ class Shortener:
         """
         if len(body) < LEAST_BYTES:
             return Delta(), body
-        base = next((number for line in lines if (number := self._newest.get(line, 0))), 0)
-        known, name = self._kept.get(base), self._count + 1
+        newest = [self._newest.get(line, 0) for line in lines]
+        base = next(filter(None, newest), 0)
+        known, name, gone = self._kept.get(base), self._count + 1, newest[0]
         start = shared_start(known, body)
         end = shared_end(known, body, min(len(known), len(body)) - start)
         if start + end < LEAST_BYTES:
-            return Delta(name=name), body
-        return Delta(base, start, end, name), body[start : len(body) - end]
+            return Delta(name=name, gone=gone), body
+        return Delta(base, start, end, name, gone), body[start : len(body) - end]
 
     def keep(self, delta: Delta, body: bytes, line: Hashable) -> None:
         """Keep a body that is on its way, as the newest of a line; the other end will too."""
         if not delta.name:
             return
         self._count = delta.name
-        self._kept.keep(delta.name, body)
+        self._kept.keep(delta.name, body, delta.gone)
         self._newest[line] = delta.name
         self._newest.move_to_end(line)
         if len(self._newest) > MOST_BODIES:
@@ -100,7 +105,7 @@ class Lengthener:
                 raise KeyError(f"body {delta.base}, which another is made of, is not kept here")
             body = b"".join((known[: delta.start], new, known[len(known) - delta.end :]))
         if delta.name:
-            self._kept.keep(delta.name, body)
+            self._kept.keep(delta.name, body, delta.gone)
         return body
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from callerid.guard import Guard
 from callerid.settings.load import Configuration
 from callerid.traces.deltas import Delta, Lengthener, Shortener
 from callerid.traces.rows import Entry, State
@@ -24,7 +25,6 @@ from callerid.wire.messages import MessageReader
 
 _HEAD = struct.Struct(">QQ")  # how long the pickle is, and what follows it: bodies of requests
 HEAD_BYTES = _HEAD.size
-_UNPICKLED = (pickle.PickleError, TypeError, ValueError, AttributeError, RecursionError)
 _NO_CALL = Call(Dialect.COMPLETIONS, "", False, "", (), ())  # it is read from the body
 _NO_REQUEST = Request("", "", "", 0, "", (), b"", Client())  # it went with the beginning
 
@@ -53,12 +53,11 @@ class Report(NamedTuple):
 
 
 class Unsent(NamedTuple):
-    """In the place of an entry that could not be pickled, and why."""
+    """In the place of an entry that could not be pickled."""
 
     id: str
     size: int
     has_ended: bool
-    why: str
 
 
 class Begun(NamedTuple):
@@ -108,7 +107,8 @@ def unpacked(said: object, bodies: bytes) -> Iterator[tuple[object, bytes]]:
 class Packer:
     """Makes parcels of entries, for one process: it knows which calls have begun there."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         self._begun: set[str] = set()
         self._shortener = Shortener()
 
@@ -134,26 +134,21 @@ class Packer:
                 )
             else:
                 said.append(entry)
-        try:
+        with self._guard("record"):
             return parcel(said, *bodies)
-        except _UNPICKLED:
-            return parcel([_sendable(one) for one in said], *bodies)
+        return parcel([self._sendable(one) for one in said], *bodies)
+
+    def _sendable(self, said: Said) -> Said:
+        """What can be sent of an entry; how its body is made can, for others are made of it."""
+        with self._guard("record"):
+            pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
+            return said
+        return said._replace(entry=unsent(said.entry)) if isinstance(said, Begun) else unsent(said)
 
 
-def _sendable(said: Said) -> Said:
-    """What can be sent of an entry; how its body is made can, for others are made of it."""
-    try:
-        pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
-    except _UNPICKLED as error:
-        if isinstance(said, Begun):
-            return said._replace(entry=unsent(said.entry, error))
-        return unsent(said, error)
-    return said
-
-
-def unsent(said: Entry | Unsent, error: BaseException | None = None) -> Unsent:
-    """What goes in the place of an entry; of an error the name, as its words may quote a body."""
-    return Unsent(said.id, said.size, said.has_ended, type(error).__name__ if error else "")
+def unsent(said: Entry | Unsent) -> Unsent:
+    """What goes in the place of an entry."""
+    return Unsent(said.id, said.size, said.has_ended)
 
 
 class Unpacker:
@@ -169,7 +164,7 @@ class Unpacker:
         if isinstance(said, Begun):
             return self._begin(said, new)
         if isinstance(said, Unsent):
-            raise Lost(f"{said.id}: it could not be sent ({said.why})")
+            raise Lost(f"{said.id}: it could not be sent")
         if not isinstance(said, Entry):
             raise Lost(f"an entry was expected, and this came: {said}")
         if said.request != _NO_REQUEST:

@@ -148,7 +148,7 @@ class _Inbox:
                 return self._unpacker.unpack(said, new)
             except Lost as lost:
                 one = said.entry if isinstance(said, Begun) else said
-                one = one if isinstance(one, Entry | Unsent) else Unsent("", 0, False, "")
+                one = one if isinstance(one, Entry | Unsent) else Unsent("", 0, False)
                 words = f"a record could not be taken over: {lost}"
                 self._guard.lost(words, 1, int(one.has_ended))
                 self._entries += 1

@@ -43,7 +43,7 @@ class Redaction:
 
     def _shown(self, text: str) -> str:
         shown = self._matched(text) if len(text) > _SHORT else self._remembered(text)
-        if self._hook is None:
+        if self._hook is None or not text:
             return shown
         with self._guard("redact"):
             answer = self._hook(shown)

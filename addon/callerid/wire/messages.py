@@ -71,11 +71,12 @@ class MessageReader:
         found = self._prompts.get((read, raw), self)
         if found is self:
             found = read(wirejson.decode(raw))
+            self._prompts_size += len(raw)
             if self._prompts_size > PROMPT_BYTES:
                 self._prompts.clear()
-                self._prompts_size = 0
-            self._prompts[read, raw] = found
-            self._prompts_size += len(raw)
+                self._prompts_size = len(raw)
+            if len(raw) <= PROMPT_BYTES:
+                self._prompts[read, raw] = found
         return cast(Made, found)
 
     def make(self, raw: bytes, role: Role, parts: tuple[Part, ...]) -> Message:

@@ -41,6 +41,8 @@ LOST_IN_A_RESTART = {
     "A prompt that goes on from an earlier reply is a fork",
     "A client that takes the second of two answers goes on with the same session",
     "Of two conversations that open alike, a title call goes with its connection",
+    "A second answer to a tool call, while the first is being answered, is a branch",
+    "Two rewritten histories that answer one tool call at once are two",
 }
 
 

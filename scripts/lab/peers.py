@@ -133,13 +133,11 @@ async def _turn_about(
     sides = [
         Side([_Direct(peer.port, streams=streams) for _ in range(connections)]) for peer in peers
     ]
-    for side in sides:
-        await side.open()
     for _ in range(rounds):
         for side in sides:
+            await side.open()  # anew each time: some servers close what was silent for five seconds
             await side.measure(seconds / rounds)
-    for side in sides:
-        await side.close()
+            await side.close()
     return sides
 
 

@@ -244,15 +244,21 @@ def hard(stage: Stage) -> None:
     """The same in `mode: hard`: who has lost his place, or closed it, is told so."""
     fleet = stage.fleet[1:]
     check = stage.report.check
-    with stage.proxies("hard", fleet) as door, talks(["one", "two", "three", "new"]) as held:
-        one, two, three, new = held
-        for talk in (one, two, three):  # they go to w2, w3, w2
+    names = ["new", *(f"hard{number}" for number in range(TALKS // 2))]
+    with stage.proxies("hard", fleet) as door, talks(names) as (new, *held):
+        for talk in held:
             talk.say(door.urls[0])
-        last = {"x-dynamo-session-final": "true"}
-        three.say(door.next(), "three-2 Thank you, that is all.", last)
+        at = places(fleet)
+        there, here = ([talk for talk in held if at[talk.name] == [w.name]] for w in fleet)
+        check("hard: each worker that is left has a conversation", bool(there and here))
+        if not (there and here):
+            return
+        loses, stays = there[0], here[0]
+        ends = next(talk for talk in held if talk not in (loses, stays))
+        ends.say(door.next(), "That is all.", {"x-dynamo-session-final": "true"})
         if stage.count > 1:
             time.sleep(TOLD_SECONDS)
-        after = three.say(door.next(), "three-3 One more thing.")
+        after = ends.say(door.next(), "One more thing.")
         check(
             "hard: a call after the last one is answered 410",
             after.status_code == 410 and "declared final" in after.text,
@@ -260,15 +266,16 @@ def hard(stage: Stage) -> None:
         fleet[0].kill()
         if stage.count > 1:
             wait_until_known(door, fleet[0])
-        lost = one.say(door.next())
+        lost = loses.say(door.next())
         check(
             "hard: w2 is killed, and its session is told to begin anew: 410",
             lost.status_code == 410 and "begin a new session" in lost.text,
         )
-        stay, begun = two.say(door.next()), new.say(door.next())
+        goes_on, begun = stays.say(door.next()), new.say(door.next())
         check(
             "hard: the session of w3 goes on, and a new one is served there",
-            (stay.status_code, begun.status_code) == (200, 200),
+            (goes_on.status_code, begun.status_code) == (200, 200),
+            " ".join(reply.text for reply in (goes_on, begun) if reply.status_code != 200),
         )
 
 

@@ -96,6 +96,9 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
+QUIET = "admin: {enabled: false}\n"
+# A port and a process for each of many examples would take their time.
+ALONE = QUIET + "record: {own_process: false}\n"
 QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -107,12 +110,12 @@ async def running(addon: CallerId) -> None:
 
 
 @contextmanager
-def proxy(database: Path, config: str = "") -> Iterator[CallerId]:
+def proxy(database: Path, config: str = "", settings: str = QUIET) -> Iterator[CallerId]:
     """The addon as mitmproxy runs it, without the network."""
     addon = CallerId()
     if not config:
         quiet = database.with_name("quiet.yaml")
-        quiet.write_text("admin: {enabled: false}")  # a port for each example takes its time
+        quiet.write_text(settings)
         config = str(quiet)
     with taddons.context(addon) as context:
         context.configure(addon, callerid_db=str(database), callerid_config=config)
@@ -176,7 +179,7 @@ def test_a_request_of_any_bytes_leaves_as_it_came(
     flow = flow_of("/" + path.lstrip("/"), body, {"content-encoding": encoding, "X-Mine": "Yes"})
     before = said(flow)
 
-    with proxy(tmp_path_factory.mktemp("db") / "traces.db") as addon:
+    with proxy(tmp_path_factory.mktemp("db") / "traces.db", settings=ALONE) as addon:
         addon.request(flow)
         counts = addon.guard.counts
 
@@ -212,7 +215,7 @@ def test_a_wrong_type_at_any_field_is_no_trouble(
     flow = flow_of(*odd)
     before = said(flow)
 
-    with proxy(tmp_path_factory.mktemp("db") / "traces.db") as addon:
+    with proxy(tmp_path_factory.mktemp("db") / "traces.db", settings=ALONE) as addon:
         addon.request(flow)
         stream(addon, flow, list(EVENTS))
         counts = addon.guard.counts
@@ -228,7 +231,7 @@ def test_a_reply_of_any_bytes_arrives_chunk_by_chunk(
 ) -> None:
     flow = flow_of(path, json.dumps(HELLO[path]).encode())
 
-    with proxy(tmp_path_factory.mktemp("db") / "traces.db") as addon:
+    with proxy(tmp_path_factory.mktemp("db") / "traces.db", settings=ALONE) as addon:
         addon.request(flow)
         arrived = stream(addon, flow, chunks)
         counts = addon.guard.counts

@@ -34,7 +34,7 @@ from callerid.wire import bodies
 from lab import FakeProvider, Proxy
 from office import anthropic_reply, office, text
 from test_end_to_end import MESSAGES, client_of
-from test_never_breaks import EVENTS, HELLO, flow_of, proxy, stream
+from test_never_breaks import ALONE, EVENTS, HELLO, flow_of, proxy, stream
 
 SPOOFED = {
     "x-callerid-session-id": "somebody-elses",
@@ -128,7 +128,7 @@ def test_nothing_that_is_declared_adds_a_header_or_half_of_one(
          (b"x-callerid-root-session-id", run.encode("utf-8", "surrogatepass")),
          (b"user-agent", name.encode("utf-8", "surrogatepass"))]
     )  # fmt: skip
-    with proxy(tmp_path_factory.mktemp("db") / "traces.db") as addon:
+    with proxy(tmp_path_factory.mktemp("db") / "traces.db", settings=ALONE) as addon:
         flow = flow_of("/v1/messages", json.dumps(body).encode())
         flow.request.headers.fields = (*flow.request.headers.fields, *headers.fields)
         came = set(flow.request.headers.fields)

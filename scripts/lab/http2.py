@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 
@@ -84,8 +85,12 @@ class Tunnel:
         self._flush()
         self._listening = asyncio.ensure_future(self._listen())
 
-    async def close(self) -> None:
+    def leave(self) -> None:
+        """Close the connection, whatever is under way."""
         self._writer.close()
+
+    async def close(self) -> None:
+        self.leave()
         await self._writer.wait_closed()
         await self._listening
 
@@ -106,6 +111,12 @@ class Tunnel:
                 self._news.clear()
                 await self._news.wait()
         return stream
+
+    def cancel(self) -> None:
+        """Ask for no more of what is under way, as clients do whose user has gone."""
+        for number in self._streams:
+            self._h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+        self._flush()
 
     async def _listen(self) -> None:
         """Give each stream what comes for it, until the connection ends."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import Awaitable
@@ -20,9 +19,6 @@ from callerid.stamp.stamper import returned
 from callerid.traces.rows import State
 from callerid.turn import Request
 from callerid.wire import parse
-
-# What mitmproxy says when it was the client that went away (proxy/layers/http, both versions).
-_CLIENT_LEFT = re.compile(r"client disconnected|by client|peer closed connection", re.IGNORECASE)
 
 
 class Exchanges:
@@ -178,7 +174,7 @@ class Exchanges:
             return
         call, tee = found
         words = flow.error.msg if flow.error else "unknown"
-        state = State.ABORTED if _CLIENT_LEFT.search(words) else State.UNREACHABLE
+        state = State.ABORTED if flows.has_client_left(flow) else State.UNREACHABLE
         _let_go(flow.response, tee)
         self._cut(call, tee, state, words)
         if call.placed.target is not None and self._setup is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from mitmproxy import connection, http
@@ -15,6 +16,11 @@ STAMPED = "callerid.stamped"  # the names of the headers that we set, for replay
 STRIPPED = "callerid.stripped"  # the headers that were taken away, with their values
 
 Field = Sequence[bytes]  # a header: its name, its value
+
+# What mitmproxy says where one side ends a stream (proxy/layers/http, both versions): over HTTP/2
+# and 3 it says so of either side, with the code that came.
+_RESET = re.compile(r"stream (?:reset|closed) by client \((\w+)\)")
+_SEVERAL_A_CONNECTION = (b"h2", b"h3")
 
 
 def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
@@ -139,3 +145,19 @@ def is_stream(headers: HeaderList) -> bool:
 def is_reverse(client: connection.Client) -> bool:
     """Whether a client's upstream is the operator's choice (reverse mode), not its own."""
     return "reverse" in str(getattr(client, "proxy_mode", ""))
+
+
+def has_client_left(flow: http.HTTPFlow) -> bool:
+    """Whether it was the client that went away from a flow which failed, and not its upstream.
+
+    Where both speak HTTP/2, a stream that is cancelled is so by the client: "no longer needed"
+    (https://www.rfc-editor.org/rfc/rfc9113#name-error-codes); servers have other codes.
+    """
+    words = flow.error.msg if flow.error else ""
+    if reset := _RESET.search(words):
+        if flow.server_conn.alpn not in _SEVERAL_A_CONNECTION:
+            return True
+        return flow.client_conn.alpn in _SEVERAL_A_CONNECTION and "CANCEL" in reset[1]
+    if "peer closed connection" in words:
+        return not flow.client_conn.state & connection.ConnectionState.CAN_READ
+    return "client disconnected" in words.lower()

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from callerid.identity.switchboard import Switchboard, Turn
@@ -170,8 +170,18 @@ def _reply(path: str, words: str, move: Move) -> dict[str, Any]:
     return {"id": id, "choices": [{"message": message}], "usage": usage}
 
 
+def move(customer: int, *headers: tuple[int, int]) -> Move:
+    """A conversation that begins, with some headers."""
+    return Move(
+        customer, path=0, goes_on=-1, keeps=0, word=0, answer=1, headers=headers, response_id=0,
+        tool_id=0, names_previous=-1, seconds=0,
+    )  # fmt: skip
+
+
 @THOROUGH
 @given(st.lists(moves, min_size=2, max_size=14))
+# Bob says that Ada's session is his parent, and Ada declares the id that this parent is known by.
+@example([move(0), move(1, (2, 4), (1, 0)), move(0, (12, 7))])
 def test_two_customers_never_share_a_session_or_a_run(said: list[Move]) -> None:
     world = World()
 

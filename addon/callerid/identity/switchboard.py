@@ -5,8 +5,6 @@ Time and chance come in as arguments; nothing here waits, writes or logs.
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -18,6 +16,7 @@ from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
 from callerid.identity.memory import Memory
+from callerid.identity.owners import Owners
 from callerid.identity.question import Question
 from callerid.identity.session import Point, Session
 from callerid.identity.trust import Trust
@@ -29,8 +28,6 @@ from callerid.wire.parse import ReplyReader
 
 NewId = Callable[[str], str]  # a prefix in, an id out: sess_4f...
 MAX_DEPTH = 16  # of a tree of sessions; nobody nests sub-agents so deeply
-OWNERS_PER_SESSION = 4  # declared ids whose owner is remembered, for each session that may live
-MAX_ID = 255  # Bifrost takes no longer ids
 
 
 def message_reader(
@@ -71,14 +68,14 @@ class Switchboard:
         self.agents = Agents()
         self.reader = message_reader(configuration)
         self.on_match: Callable[[Question, Match], None] | None = None
-        self._owners: OrderedDict[str, str] = OrderedDict()  # the scope that a declared id is of
+        self._owners = Owners(self.memory, lambda: new_id("sess"))
         self.declarations = Declarations(configuration.clients, Trust(settings.declare_from))
         self._new_id = new_id
 
     def beside(self) -> Switchboard:
         """Another one with the same settings, that knows no call: it may be used in a thread."""
         other = Switchboard(self._configuration, self._new_id)
-        other._owners = self._owners.copy()
+        other._owners = self._owners.beside(other.memory)
         return other
 
     def take(self, request: Request, now: float) -> Turn | None:
@@ -134,7 +131,7 @@ class Switchboard:
 
     def owned(self, id: str, scope: str) -> None:
         """Say whose a declared id is: that of the first customer who declared it."""
-        self._owners[id] = scope
+        self._owners.owned(id, scope)
 
     def restore(
         self, request: Request, call: Call, identity: Identity, now: float, whole: History | None
@@ -208,7 +205,7 @@ class Switchboard:
     def _identity(self, question: Question, match: Match) -> Identity:
         session, declared = match.session, question.declared
         parent_id = session.parent_id if session else self._owned(match.parent_id, question)
-        id = session.id if session else self._own_id(match.new_id, question.client)
+        id = session.id if session else self._owners.own(match.new_id, question.client.scope)
         id = id or self._new_id("sess")
         parent = self.memory.get(parent_id)
         run = self._owned(declared.run, question)
@@ -241,25 +238,9 @@ class Switchboard:
 
     def _owned(self, said: str, question: Question) -> str:
         """A parent or a run that a client names, as ours: no name leads into another's."""
-        known, client = self.memory.get(said), question.client
-        is_free = (known and known.scope == client.scope) or not question.scope_of(said)
-        return said if is_free else self._own_id(said, client)
-
-    def _own_id(self, wanted: str, client: Client) -> str:
-        """A declared id as ours: with a mark where another customer had it first.
-
-        Who had it first is remembered for longer than the session, or ids would change hands.
-        """
-        if not wanted:
-            return ""
-        known = self.memory.get(wanted)
-        owner = self._owners.setdefault(wanted, known.scope if known else client.scope)
-        self._owners.move_to_end(wanted)
-        if len(self._owners) > OWNERS_PER_SESSION * self.memory.max_sessions:
-            self._owners.popitem(last=False)
-        if owner == client.scope:
-            return wanted
-        return f"{wanted[: MAX_ID - 9]}-{re.sub('[^A-Za-z0-9]', '', client.scope)[:8] or 'anyone'}"
+        known, scope = self.memory.get(said), question.client.scope
+        is_free = (known and known.scope == scope) or not question.scope_of(said)
+        return said if is_free else self._owners.own(said, scope)
 
     def _session(self, client: Client, identity: Identity, now: float) -> Session:
         session = Session(identity.session_id, client, now)
@@ -292,7 +273,7 @@ class Switchboard:
     def _name(self, session: Session, question: Question) -> None:
         """Let the ids that the client declared find the session from now on."""
         declared = question.declared
-        is_main = session.id == self._own_id(declared.run, question.client)  # of the run
+        is_main = session.id == self._owners.own(declared.run, question.client.scope)  # of the run
         name = declared.session or (declared.run if is_main else "")
         if name:
             self.memory.declared.add(session, (question.scope_of(name), name), session)

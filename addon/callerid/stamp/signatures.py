@@ -11,7 +11,7 @@ from callerid.turn import Request
 
 # AWS Signature Version 4, in a header or in the query:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
-_AWS = re.compile(r"AWS4-[A-Z0-9-]+ .*?SignedHeaders=([^,\s]*)", re.DOTALL)
+_AWS = re.compile(r"\AAWS4-[A-Z0-9-]+ .*?SignedHeaders=([^,\s]*)", re.DOTALL)
 _AWS_QUERY = "x-amz-signedheaders"
 # HTTP Message Signatures: https://www.rfc-editor.org/rfc/rfc9421#name-the-signature-input-http-fie
 _MESSAGE = "signature-input"

@@ -31,7 +31,7 @@ from callerid.wire.wirejson import at, sequence, string
 
 PATH = re.compile(r"/model/[^/]+(/[^/]+)?/(invoke|invoke-with-response-stream|count-tokens)$")
 
-_HEADER = re.compile(r"x-amzn-bedrock-([a-z-]+)-token-count")
+_HEADER = re.compile(r"x-amzn-bedrock-([a-z-]{1,40})-token-count")
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 Body = Mapping[str, bytes]

@@ -465,11 +465,11 @@ def test_a_unit_weighs_what_was_said() -> None:
 
 
 def test_blocks_without_end_do_not_hold_up_reading() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
 
     canonical.plain("<system-reminder>" * 8_000, make.INJECTED)
 
-    assert time.perf_counter() - began < 0.5  # seconds; one pass over them takes a hundredth
+    assert time.process_time() - began < 0.5  # seconds; one pass over them takes a hundredth
 
 
 def test_a_text_of_very_many_pieces_is_put_together_at_once() -> None:
@@ -478,8 +478,8 @@ def test_a_text_of_very_many_pieces_is_put_together_at_once() -> None:
     ]
     whole = "".join(piece["text"] for piece in pieces)
 
-    began = time.perf_counter()
+    began = time.process_time()
     cut = units(Dialect.ANTHROPIC, [assistant(*pieces)])
 
-    assert time.perf_counter() - began < 1  # seconds; hashing at every piece took several
+    assert time.process_time() - began < 1  # seconds; hashing at every piece took several
     assert cut == units(Dialect.ANTHROPIC, [assistant(text(whole))])

@@ -29,6 +29,7 @@ from test_faults import PASSES, STREAM
 
 Connection = h2.connection.H2Connection
 SOON_SECONDS = 0.3
+STREAM_CLOSED = h2.errors.ErrorCodes.STREAM_CLOSED
 TYPE = (b"content-type", b"application/json")
 HEADERS = [(":status", "200"), ("content-type", "text/event-stream")]
 
@@ -157,7 +158,15 @@ def test_an_upstream_that_breaks_off_over_http2_looks_as_without_us(
     assert [row["state"] for row in rows] == [behaves.state]
 
 
-@pytest.mark.parametrize("leave", [Tunnel.cancel, Tunnel.leave])
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param(Tunnel.cancel, id="cancels"),
+        pytest.param(lambda tunnel: tunnel.cancel(STREAM_CLOSED), id="cancels as libcurl does"),
+        pytest.param(Tunnel.go_away, id="says that it goes"),
+        pytest.param(Tunnel.leave, id="closes"),
+    ],
+)
 def test_a_client_that_leaves_over_http2_is_on_record_as_one_that_left(
     addon_script: Path, leave: Callable[[Tunnel], object]
 ) -> None:

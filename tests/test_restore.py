@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from callerid.traces import restore as restoring
 from callerid.traces.restore import restore
 from callerid.traces.rows import Entry, State
 from callerid.traces.write import Writer
-from callerid.turn import Because, Dialect, Message, Relation, Reply, Request, Timing
+from callerid.turn import Because, Client, Dialect, Message, Relation, Reply, Request, Timing
 from callerid.wire.messages import MessageReader
 
 DIALECTS = list(story.PATHS)
@@ -98,8 +99,8 @@ def restored(path: Path, now: float = 1000.0, at: Switchboard | None = None) -> 
     return after
 
 
-def next_call(after: Switchboard, request: Request) -> Turn:
-    turn = after.take(request, 2000.0)
+def next_call(after: Switchboard, request: Request, now: float = 2000.0) -> Turn:
+    turn = after.take(request, now)
     assert turn is not None
     return turn
 
@@ -233,3 +234,39 @@ def with_one_broken(path: Path) -> None:
     database.conn.execute("update calls set request_headers = '[' where id = 'call_000001'")
     database.conn.commit()
     database.conn.close()
+
+
+# Whose ids are
+
+
+def declares(key: str, **said: str) -> Request:
+    """A customer's call, with headers that say whose it is."""
+    headers = tuple((f"x-callerid-{name}-id".replace("_", "-"), id) for name, id in said.items())
+    body = make.body(Dialect.ANTHROPIC, [{"user": f"{key} says {said}"}])
+    request = make.request(body, headers=headers)
+    return msgspec.structs.replace(request, client=Client(scope=key))
+
+
+def ids_of(turn: Turn) -> set[str]:
+    assert turn.identity is not None
+    return {turn.identity.session_id, turn.identity.root_session_id}
+
+
+def test_an_id_stays_its_customers_though_only_the_other_one_is_live(
+    proxy: Proxy, path: Path
+) -> None:
+    """Ada was heard of too long ago; that Bob's ids are marked says that they were another's."""
+    answer = make.whole(
+        Dialect.ANTHROPIC, story._reply(Dialect.ANTHROPIC, [{"assistant": "Yes."}], 200, 1, {})
+    )
+    adas = ids_of(proxy.take(declares("ada", session="job"), 1000.0, answer))
+    bobs = ids_of(proxy.take(declares("bob", session="mine", parent_session="job"), 9000.0, answer))
+
+    again = functools.partial(next_call, restored(path, 9002.0), now=9003.0)
+    said = ["job", *sorted(bobs)]
+    bobs |= {id for one in said for id in ids_of(again(declares("bob", session=one)))}
+    bobs |= ids_of(again(declares("bob", session="new", parent_session="job")))
+    adas |= {id for one in said for id in ids_of(again(declares("ada", session=one)))}
+
+    assert "job" in adas
+    assert not adas & bobs

@@ -240,12 +240,14 @@ BOUND = 0.015  # seconds for four times so many characters
 
 def hostile(pattern: re.Pattern[Any]) -> Iterator[str]:
     """Texts that make expressions go back again and again: pieces repeated, and their own words."""
-    own = re.findall(r"[A-Za-z0-9_:/=.<-]{2,}", str(pattern.pattern))[:WORDS]
+    written = re.sub(r"\\[A-Za-z]", " ", str(pattern.pattern))  # \b, \A, \s: no words
+    own = re.findall(r"[A-Za-z0-9_:/=<-]{2,}", written)[:WORDS]
     for piece in (*PIECES, *own, *(f"{word} " for word in own), *(f"{word}a" for word in own)):
         yield piece * (SIZE // len(piece)) + "\n!"
     for word in own:
         yield word + "a" * SIZE + "\n!"
         yield word + " " * SIZE + "\n!"
+        yield word + " ," * (SIZE // 2) + "\n!"
 
 
 def seconds(pattern: re.Pattern[Any], said: str) -> float:

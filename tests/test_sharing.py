@@ -249,6 +249,27 @@ def test_sessions_of_two_customers_stay_two_wherever_they_are(two: Several) -> N
     assert session(named[1]).startswith("default-")
 
 
+def test_a_parent_and_a_mark_are_of_one_customer_wherever_they_are_said(two: Several) -> None:
+    def roots(at: int, key: str, **headers: str) -> set[str]:
+        said = tuple(
+            (f"x-callerid-{name}-id".replace("_", "-"), id) for name, id in headers.items()
+        )
+        turn = talk(two, at, {"user": f"{headers} of {key}"}, key=key, headers=said)
+        assert turn.identity is not None
+        return {turn.identity.session_id, turn.identity.root_session_id}
+
+    alice = roots(0, "alice", session="job")
+    marked = session(talk(two, 0, {"user": "One"}, key="bob", headers=(("x-session-id", "job"),)))
+    alice |= roots(1, "alice", session=marked)
+    bob = {marked} | roots(1, "bob", session="job")
+    alice |= roots(0, "alice", session="child-1", parent_session="root-1")
+    bob |= roots(1, "bob", session="child-2", parent_session="root-1")
+
+    assert len(bob) == 3
+    assert not alice & bob
+    assert two.guard.counts == {}
+
+
 def test_a_session_read_anew_takes_the_place_of_what_all_knew_of_it(two: Several) -> None:
     first = talk(two, 0, HELLO)
     talk(two, 1, HELLO, SAID, {"user": "And the Po?"}, words="In the Adriatic Sea, near Venice.")

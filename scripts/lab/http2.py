@@ -112,10 +112,15 @@ class Tunnel:
                 await self._news.wait()
         return stream
 
-    def cancel(self) -> None:
+    def cancel(self, code: h2.errors.ErrorCodes = h2.errors.ErrorCodes.CANCEL) -> None:
         """Ask for no more of what is under way, as clients do whose user has gone."""
         for number in self._streams:
-            self._h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+            self._h2.reset_stream(number, code)
+        self._flush()
+
+    def go_away(self) -> None:
+        """Say that nothing more will come, and that nobody waits."""
+        self._h2.close_connection()
         self._flush()
 
     async def _listen(self) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 
 from callerid.identity.memory import Memory
 
 MOST_PER_SESSION = 4  # declared ids whose owner is remembered, for each session that may live
-MOST_MARKS = 4  # on a declared id: who finds all of them taken gets an id of his own
+MOST_MARKS = 16  # on a declared id: who finds all of them taken gets an id of his own
 MAX_ID = 255  # characters; Bifrost takes no longer ids
-_NO_MARK = re.compile("[^A-Za-z0-9]")
+MARK_BYTES = 6
+SOMEBODY = "somebody else"  # the scope of who is not known by any more
 
 
 class Owners:
@@ -36,20 +37,37 @@ class Owners:
         """Say whose a declared id is."""
         self._scopes[id] = scope
 
+    def restored(self, said: str, id: str, scope: str) -> None:
+        """Take in what is on record: the id that a customer had, and the one that was declared."""
+        self._first(id, scope)
+        if id == marked(said, scope):
+            self._first(said, SOMEBODY)
+
     def own(self, wanted: str, scope: str) -> str:
         """A declared id as the customer's: with a mark where another one had it first.
 
         One with a mark may be declared, too, by whoever has seen it, and so is somebody's.
         """
-        if not wanted:
-            return ""
         for _ in range(MOST_MARKS):
-            known = self._memory.get(wanted)
-            owner = self._scopes.setdefault(wanted, known.scope if known else scope)
-            self._scopes.move_to_end(wanted)
-            if len(self._scopes) > MOST_PER_SESSION * self._memory.max_sessions:
-                self._scopes.popitem(last=False)
-            if owner == scope:
+            if self._first(wanted, scope) == scope:
                 return wanted
-            wanted = f"{wanted[: MAX_ID - 9]}-{_NO_MARK.sub('', scope)[:8] or 'anyone'}"
+            wanted = marked(wanted, scope)
         return self._new_id()
+
+    def claimant(self, id: str, scope: str) -> str:
+        """Whose an id is if nobody has said: a live session's customer's, or else this one's."""
+        known = self._memory.get(id)
+        return known.scope if known else scope
+
+    def _first(self, id: str, scope: str) -> str:
+        owner = self._scopes.setdefault(id, self.claimant(id, scope))
+        self._scopes.move_to_end(id)
+        if len(self._scopes) > MOST_PER_SESSION * self._memory.max_sessions:
+            self._scopes.popitem(last=False)
+        return owner
+
+
+def marked(id: str, scope: str) -> str:
+    """An id that another customer had first, with a mark by which it is this one's."""
+    mark = blake2b(f"{scope} {id}".encode("utf-8", "surrogateescape"), digest_size=MARK_BYTES)
+    return f"{id[: MAX_ID - 2 * MARK_BYTES - 1]}-{mark.hexdigest()}"

@@ -68,14 +68,14 @@ class Switchboard:
         self.agents = Agents()
         self.reader = message_reader(configuration)
         self.on_match: Callable[[Question, Match], None] | None = None
-        self._owners = Owners(self.memory, lambda: new_id("sess"))
+        self.owners = Owners(self.memory, lambda: new_id("sess"))
         self.declarations = Declarations(configuration.clients, Trust(settings.declare_from))
         self._new_id = new_id
 
     def beside(self) -> Switchboard:
         """Another one with the same settings, that knows no call: it may be used in a thread."""
         other = Switchboard(self._configuration, self._new_id)
-        other._owners = self._owners.beside(other.memory)
+        other.owners = self.owners.beside(other.memory)
         return other
 
     def take(self, request: Request, now: float) -> Turn | None:
@@ -129,10 +129,6 @@ class Switchboard:
         elif turn.session and turn.call_kind is Kind.PREWARM:
             remember.warmed(turn.session, answer, self.memory)
 
-    def owned(self, id: str, scope: str) -> None:
-        """Say whose a declared id is: that of the first customer who declared it."""
-        self._owners.owned(id, scope)
-
     def restore(
         self, request: Request, call: Call, identity: Identity, now: float, whole: History | None
     ) -> Turn:
@@ -148,8 +144,13 @@ class Switchboard:
         )  # fmt: skip
         if whole is not None:
             question.whole = whole
-        for said in (declared.parent, declared.run):
-            self._owned(said, question)
+        scope = request.client.scope
+        for said, id in (
+            (declared.session, identity.session_id), (declared.parent, identity.parent_session_id),
+            (declared.run, identity.root_session_id),
+        ):  # fmt: skip
+            if id and question.scope_of(id):
+                self.owners.restored(said, id, scope)
         session = self.memory.get(identity.session_id)
         if session is None:
             session = self._session(request.client, identity, now)
@@ -205,7 +206,7 @@ class Switchboard:
     def _identity(self, question: Question, match: Match) -> Identity:
         session, declared = match.session, question.declared
         parent_id = session.parent_id if session else self._owned(match.parent_id, question)
-        id = session.id if session else self._owners.own(match.new_id, question.client.scope)
+        id = session.id if session else self._owned(match.new_id, question)
         id = id or self._new_id("sess")
         parent = self.memory.get(parent_id)
         run = self._owned(declared.run, question)
@@ -237,10 +238,10 @@ class Switchboard:
         return found[::-1]
 
     def _owned(self, said: str, question: Question) -> str:
-        """A parent or a run that a client names, as ours: no name leads into another's."""
+        """An id that a client declares, as ours: no name leads into another's."""
         known, scope = self.memory.get(said), question.client.scope
         is_free = (known and known.scope == scope) or not question.scope_of(said)
-        return said if is_free else self._owners.own(said, scope)
+        return said if not said or is_free else self.owners.own(said, scope)
 
     def _session(self, client: Client, identity: Identity, now: float) -> Session:
         session = Session(identity.session_id, client, now)
@@ -273,7 +274,7 @@ class Switchboard:
     def _name(self, session: Session, question: Question) -> None:
         """Let the ids that the client declared find the session from now on."""
         declared = question.declared
-        is_main = session.id == self._owners.own(declared.run, question.client.scope)  # of the run
+        is_main = session.id == self._owned(declared.run, question)  # of the run
         name = declared.session or (declared.run if is_main else "")
         if name:
             self.memory.declared.add(session, (question.scope_of(name), name), session)

@@ -19,8 +19,14 @@ Field = Sequence[bytes]  # a header: its name, its value
 
 # What mitmproxy says where one side ends a stream (proxy/layers/http, both versions): over HTTP/2
 # and 3 it says so of either side, with the code that came.
-_RESET = re.compile(r"stream (?:reset|closed) by client \((\w+)\)")
+_RESET = re.compile(r"stream (?:reset|closed) by client \((.*)\)")
 _SEVERAL_A_CONNECTION = (b"h2", b"h3")
+# Codes of one who serves, and will not or cannot; clients cancel or close (CANCEL, libcurl's
+# STREAM_CLOSED). RFC 9113, section 7, and RFC 9114, section 8.1.
+_SERVES_NOT = re.compile(
+    "REFUSED_STREAM|REQUEST_REJECTED|INTERNAL_ERROR|ENHANCE_YOUR_CALM|EXCESSIVE_LOAD|"
+    "HTTP_1_1_REQUIRED|VERSION_FALLBACK"
+)
 
 
 def request_of(flow: http.HTTPFlow, scopes: Scopes) -> Request:
@@ -150,14 +156,16 @@ def is_reverse(client: connection.Client) -> bool:
 def has_client_left(flow: http.HTTPFlow) -> bool:
     """Whether it was the client that went away from a flow which failed, and not its upstream.
 
-    Where both speak HTTP/2, a stream that is cancelled is so by the client: "no longer needed"
-    (https://www.rfc-editor.org/rfc/rfc9113#name-error-codes); servers have other codes.
+    Where both speak HTTP/2, only the code of a reset tells: most are the client's.
     """
     words = flow.error.msg if flow.error else ""
-    if reset := _RESET.search(words):
-        if flow.server_conn.alpn not in _SEVERAL_A_CONNECTION:
-            return True
-        return flow.client_conn.alpn in _SEVERAL_A_CONNECTION and "CANCEL" in reset[1]
-    if "peer closed connection" in words:
-        return not flow.client_conn.state & connection.ConnectionState.CAN_READ
-    return "client disconnected" in words.lower()
+    if flow.is_replay == "request":
+        return False
+    if flow.client_conn.alpn not in _SEVERAL_A_CONNECTION:
+        return "client disconnected" in words.lower()
+    if not flow.client_conn.state & connection.ConnectionState.CAN_READ:
+        return True
+    if not (reset := _RESET.search(words)):
+        return False
+    may_be_upstream = flow.server_conn.alpn in _SEVERAL_A_CONNECTION
+    return not (may_be_upstream and _SERVES_NOT.search(reset[1]))

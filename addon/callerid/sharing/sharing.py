@@ -17,6 +17,7 @@ from callerid.guard import Guard
 from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
+from callerid.identity.owners import MOST_MARKS, marked
 from callerid.identity.question import Question, scope_of
 from callerid.identity.session import State
 from callerid.identity.switchboard import Switchboard, Turn
@@ -187,8 +188,10 @@ class Sharing:
             sessions += [match.before.session] if match.before else []
             if await self.publisher.is_busy(sessions):
                 continue
-            if match.new_id and is_shared(match.new_id):
-                await self._own(match.new_id, client.scope)
+            if match.session is None:
+                for id in {match.new_id, match.parent_id, question.declared.run}:
+                    if id and is_shared(id) and question.scope_of(id):
+                        await self._own(id, client.scope)
             turn = board.decided(request, question, match)
             if await self.publisher.claim(turn):
                 return turn
@@ -221,10 +224,17 @@ class Sharing:
         return self._hearing.take_in(sessions)
 
     async def _own(self, id: str, scope: str) -> None:
-        """Let an id be of the customer who had it first, wherever that was."""
-        known = self._board.memory.get(id)
-        scope = known.scope if known is not None else scope
+        """Let an id be of the customer who had it first, wherever that was, and so its marks."""
+        owners = self._board.owners
+        for _ in range(MOST_MARKS):
+            owner = await self._claimed(id, owners.claimant(id, scope))
+            owners.owned(id, owner)
+            if owner == scope:
+                return
+            id = marked(id, scope)
+
+    async def _claimed(self, id: str, scope: str) -> str:
         owner = await self._asking.within(
             lambda engine: engine.claim(f"owner/{id}", scope.encode(), OWNED_SECONDS)
         )
-        self._board.owned(id, owner.decode())
+        return owner.decode()

@@ -235,7 +235,7 @@ def _print_growth(console: Console, *, is_quick: bool) -> None:
     many = Table(title="Sessions: calls of 2 KB with their replies", title_justify="left")
     for name in (
         "sessions", "continuing call\np50 µs", "\np99 µs", "new session\np50 µs", "\np99 µs",
-        "memory\nbytes/session",
+        "memory\nbytes/session", "a look for\ngarbage, ms",
     ):  # fmt: skip
         many.add_column(name, justify="right")
     long = Table(title="One session, whose history comes whole each time", title_justify="left")
@@ -270,7 +270,8 @@ def _growth(what: str, size: int) -> list[str]:
     )
     if done.returncode:
         raise Wrong(f"{what} of {size:,} failed: {done.stderr.splitlines()[-1:]}")
-    return [f"{figure:,.0f}" for figure in json.loads(done.stdout).values()]
+    figures = json.loads(done.stdout).values()
+    return [f"{figure:,.0f}" if figure >= 10 else f"{figure:.1f}" for figure in figures]
 
 
 def _machine() -> str:

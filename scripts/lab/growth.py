@@ -40,7 +40,11 @@ _SECONDS_A_CALL = 0.001  # far within the time after which silent sessions are f
 
 
 class Figures(NamedTuple):
-    """What was measured: microseconds a call with its reply, bytes a session."""
+    """What was measured: microseconds a call with its reply, bytes a session.
+
+    And the milliseconds for which Python looks for garbage in all that came since the start, which
+    it does each time that has grown by a quarter.
+    """
 
     sessions: int
     continuing_p50: float
@@ -48,6 +52,7 @@ class Figures(NamedTuple):
     new_p50: float
     new_p99: float
     session_bytes: float
+    collection: float
 
 
 class Exchange(NamedTuple):
@@ -121,15 +126,23 @@ def measure(sessions: int) -> Figures:
     other.fill(range(_WARM_UP))
     board = Board(sessions + SAMPLES)
     before = _resident_bytes()
+    gc.freeze()  # as the proxy does when it has started
     board.fill(range(sessions))
     session_bytes = (_resident_bytes() - before) / sessions
+    collection = _collection()
     _expect(board, sessions)
     continuing = [board.timed_next(number) for number in _spread(sessions)]
     _expect(board, sessions)
     newcomers = range(sessions, sessions + SAMPLES)
     new = [board.timed(next(exchanges(number))) for number in newcomers]
     _expect(board, sessions + SAMPLES)
-    return Figures(sessions, *percentiles(continuing), *percentiles(new), session_bytes)
+    return Figures(sessions, *percentiles(continuing), *percentiles(new), session_bytes, collection)
+
+
+def _collection() -> float:
+    began = time.thread_time()
+    gc.collect()
+    return (time.thread_time() - began) * 1e3
 
 
 def _expect(board: Board, sessions: int) -> None:

@@ -22,7 +22,7 @@ class Index(Generic[Name, Owner]):
     def __init__(self, most_owners: int = MAX_OWNERS) -> None:
         self._most_owners = most_owners
         self._found: dict[Name, Owner | list[Owner]] = {}
-        self._names: dict[str, list[Name]] = {}
+        self._names: dict[str, tuple[Name, ...]] = {}
 
     def add(self, session: Session, name: Name, owner: Owner) -> None:
         """Let a name find an owner, on behalf of a session; the oldest of too many goes."""
@@ -38,7 +38,7 @@ class Index(Generic[Name, Owner]):
             return
         else:
             self._found[name] = [found, owner]
-        self._names.setdefault(session.id, []).append(name)
+        self._names[session.id] = (*self._names.get(session.id, ()), name)
 
     def get(self, name: Name) -> list[Owner]:
         """All that goes by a name."""
@@ -55,9 +55,9 @@ class Index(Generic[Name, Owner]):
         """The names that were added on behalf of a session."""
         return set(self._names.get(session.id, ()))
 
-    def names_since(self, session: Session, count: int) -> list[Name]:
+    def names_since(self, session: Session, count: int) -> tuple[Name, ...]:
         """The names of a session without the first ones, so many, in the order of their coming."""
-        return self._names.get(session.id, [])[count:]
+        return self._names.get(session.id, ())[count:]
 
     def count(self, session: Session) -> int:
         """How many names were added on behalf of a session."""
@@ -77,14 +77,14 @@ class Index(Generic[Name, Owner]):
 
     def drop(self, session: Session, names: Set[Name]) -> None:
         """Take away some of the names that were added on behalf of a session."""
-        kept = [name for name in self._names.get(session.id, ()) if name not in names]
-        self._names[session.id] = kept
+        had = self._names.get(session.id, ())
+        self._names[session.id] = tuple(name for name in had if name not in names)
         for name in names:
             self._part(name, session)
 
     def drop_all_but(self, session: Session, newest: int) -> None:
         """Take away the oldest names of a session, but for so many."""
-        names = self._names.get(session.id, [])
+        names = self._names.get(session.id, ())
         self.drop(session, set(names[:-newest]) - set(names[-newest:]))
 
     def _part(self, name: Name, session: Session) -> None:

@@ -238,7 +238,7 @@ def _by_names(
     return Alike(session, score, near.closeness, at, is_newest, how)
 
 
-def _in_order(names: list[int], newest: int, said: list[int]) -> tuple[float, bool]:
+def _in_order(names: list[int], newest: int, said: tuple[int, ...]) -> tuple[float, bool]:
     """How alike two lines of things said are, and whether they meet in the newest of `said`.
 
     They are laid side by side at the newest thing they share and compared from there back over

@@ -46,7 +46,7 @@ class NewestReplies(Index[int, Session]):
         self._sketch_waiting()
         return super().known(names)
 
-    def numbers(self, session: Session) -> list[int]:
+    def numbers(self, session: Session) -> tuple[int, ...]:
         """The sketch that a session's newest reply is found by."""
         if session.id in self._waiting:
             self._sketch(*self._waiting.pop(session.id))

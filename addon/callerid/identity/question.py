@@ -147,7 +147,7 @@ class Question:
             return None
         session, made = self.issuers[0], self.memory.tool_ids
         newest = made.names_since(session, made.count(session) - 1)
-        is_newest = session.asks_tool and newest == [(self.client.scope, ids[-1])]
+        is_newest = session.asks_tool and newest == ((self.client.scope, ids[-1]),)
         has_failed = session.head is not None and session.head.state is State.FAILED
         is_awaited = is_newest and (session.is_waiting or has_failed)
         is_of_agent = session.agent_id == self.agent.id

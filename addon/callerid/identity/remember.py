@@ -92,7 +92,7 @@ def bound(session: Session, memory: Memory) -> None:
         if owner.session is session
     }
     gone = min(owner.turn for owner in kept)
-    del session.said[:gone]
+    session.said = session.said[gone:]
     for owner in kept:
         owner.turn -= gone
         if owner.before and owner.before.session is session and owner.before not in kept:
@@ -128,7 +128,7 @@ def _hear(session: Session, history: History, before: Point, memory: Memory) -> 
 
 
 def _say(session: Session, name: int, memory: Memory) -> None:
-    session.said.append(name)
+    session.said = (*session.said, name)
     memory.units.add(session, name, session)
 
 
@@ -159,7 +159,7 @@ def reply(
         if other.units:
             _keep_point(_after(point, other.units), memory)
     spoken = _after(point, units)
-    del session.said[point.turn :]
+    session.said = session.said[: point.turn]
     for unit in units:
         _say(session, histories.key(scope, unit), memory)
     spoken.turn = len(session.said)

@@ -60,4 +60,4 @@ def _begins(letters: str, call: Point) -> bool:
         return False
     first = canonical.words(letters[: session.spoken])
     name = histories.key(histories.beginning(session.scope), first)
-    return session.said[call.turn : call.turn + 1] == [name]
+    return session.said[call.turn : call.turn + 1] == (name,)

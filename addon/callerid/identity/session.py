@@ -103,7 +103,7 @@ class Session:
         self.prompt: Prompt | None = None
         self.has_declared_id = False
         self.is_searched = False
-        self.said: list[int] = []
+        self.said: tuple[int, ...] = ()
         self.given = NOTHING_GIVEN
         self.tail = ""
         self.ends_in_text = False

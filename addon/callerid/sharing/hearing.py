@@ -158,7 +158,7 @@ class Hearing:
             said[entry.cut :] = entry.said
         held.said = said
         there = set(said)
-        session.said = [*said, *(name for name in own if name not in there)]
+        session.said = (*said, *(name for name in own if name not in there))
 
     def _take_head(self, held: Held, head: Head) -> None:
         session, memory = held.session, self._memory
@@ -226,7 +226,7 @@ class Hearing:
         held.touched.clear()
         for point in held.numbers:
             point.before = point.next = None
-        session.said, session.given, session.errands = [], NOTHING_GIVEN, NO_ERRANDS
+        session.said, session.given, session.errands = (), NOTHING_GIVEN, NO_ERRANDS
         session.head = session.prompt = None
         session.calls = 0
 

@@ -82,9 +82,9 @@ class Telling:
         errands = dict(session.errands) if self._keeps_words else {}
         entry = Entry(
             points=rows, cut=cut, said=said[cut:],
-            units=memory.units.names_since(session, counts[1]), responses=responses,
+            units=[*memory.units.names_since(session, counts[1])], responses=responses,
             tool_ids=[id for _, id in memory.tool_ids.names_since(session, counts[3])],
-            declared=memory.declared.names_since(session, counts[4]),
+            declared=[*memory.declared.names_since(session, counts[4])],
             given=sorted(given) if given is not held.given else None, opening=opening,
         )  # fmt: skip
         named_at = now if is_due else held.named_at

@@ -16,6 +16,8 @@ import msgspec
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from callerid.identity.memory import Memory
+from callerid.identity.owners import MAX_ID, MOST_MARKS, Owners, marked
 from callerid.identity.switchboard import Switchboard, Turn
 from callerid.settings.load import load
 from callerid.settings.values import SessionSettings
@@ -189,3 +191,29 @@ def test_two_customers_never_share_a_session_or_a_run(said: list[Move]) -> None:
         world.play(move)
 
     assert not world.shared()
+
+
+def test_who_finds_every_mark_taken_gets_an_id_that_nobody_has() -> None:
+    owners = Owners(Memory(max_sessions=10, ttl_seconds=60), lambda: "sess_new")
+    taken = "job"
+    owners.owned(taken, "ada")
+    for _ in range(MOST_MARKS - 1):
+        taken = marked(taken, "bob")
+        owners.owned(taken, "ada")
+
+    assert owners.own("job", "bob") == "sess_new"
+    owners.owned(taken, "bob")
+    assert owners.own("job", "bob") == taken
+
+
+def test_long_ids_that_begin_alike_keep_apart_and_stay_short_enough() -> None:
+    owners = Owners(Memory(max_sessions=10, ttl_seconds=60), lambda: "sess_new")
+    long = ["x" * 250 + end for end in ("one", "two")]
+    for id in long:
+        owners.owned(id, "ada")
+
+    own = [owners.own(id, "bob") for id in long]
+
+    assert len({*long, *own}) == 4
+    assert own == [owners.own(id, "bob") for id in long]
+    assert all(len(id) <= MAX_ID for id in own)

@@ -29,6 +29,7 @@ from test_faults import PASSES, STREAM
 
 Connection = h2.connection.H2Connection
 SOON_SECONDS = 0.3
+ENDED = "select state from calls where state != 'in_flight'"
 STREAM_CLOSED = h2.errors.ErrorCodes.STREAM_CLOSED
 TYPE = (b"content-type", b"application/json")
 HEADERS = [(":status", "200"), ("content-type", "text/event-stream")]
@@ -172,8 +173,9 @@ def test_a_client_that_leaves_over_http2_is_on_record_as_one_that_left(
 ) -> None:
     with upstream(Behaves(begin, "aborted")) as port, Proxy(addon_script) as proxy:
         status, came, _ = asyncio.run(seen(proxy, port, leave))
-        proxy.stop()
-        rows = on_record(proxy.traces, "select state from calls")
+        until = time.monotonic() + DEADLINE_SECONDS
+        while not (rows := on_record(proxy.traces, ENDED)) and time.monotonic() < until:
+            time.sleep(0.05)
 
     assert (status, came) == (b"200", STREAM[:200])
     assert [row["state"] for row in rows] == ["aborted"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 from callerid.identity.memory import Memory
 
 MOST_PER_SESSION = 4  # declared ids whose owner is remembered, for each session that may live
-MOST_MARKS = 16  # on a declared id: who finds all of them taken gets an id of his own
+MOST_MARKS = 16  # tried for a declared id: who finds all taken gets an id of his own
 MAX_ID = 255  # characters; Bifrost takes no longer ids
 MARK_BYTES = 6
 SOMEBODY = "somebody else"  # the scope of who is not known by any more
@@ -48,10 +48,9 @@ class Owners:
 
         One with a mark may be declared, too, by whoever has seen it, and so is somebody's.
         """
-        for _ in range(MOST_MARKS):
-            if self._first(wanted, scope) == scope:
-                return wanted
-            wanted = marked(wanted, scope)
+        for id in spellings(wanted, scope):
+            if self._first(id, scope) == scope:
+                return id
         return self._new_id()
 
     def claimant(self, id: str, scope: str) -> str:
@@ -65,6 +64,13 @@ class Owners:
         if len(self._scopes) > MOST_PER_SESSION * self._memory.max_sessions:
             self._scopes.popitem(last=False)
         return owner
+
+
+def spellings(id: str, scope: str) -> Iterator[str]:
+    """An id as it is declared, and with one mark more each time."""
+    for _ in range(MOST_MARKS):
+        yield id
+        id = marked(id, scope)
 
 
 def marked(id: str, scope: str) -> str:

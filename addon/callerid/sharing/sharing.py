@@ -17,7 +17,7 @@ from callerid.guard import Guard
 from callerid.identity.history import History
 from callerid.identity.identify import identify
 from callerid.identity.match import Match
-from callerid.identity.owners import MOST_MARKS, marked
+from callerid.identity.owners import spellings
 from callerid.identity.question import Question, scope_of
 from callerid.identity.session import State
 from callerid.identity.switchboard import Switchboard, Turn
@@ -226,12 +226,11 @@ class Sharing:
     async def _own(self, id: str, scope: str) -> None:
         """Let an id be of the customer who had it first, wherever that was, and so its marks."""
         owners = self._board.owners
-        for _ in range(MOST_MARKS):
-            owner = await self._claimed(id, owners.claimant(id, scope))
-            owners.owned(id, owner)
+        for spelt in spellings(id, scope):
+            owner = await self._claimed(spelt, owners.claimant(spelt, scope))
+            owners.owned(spelt, owner)
             if owner == scope:
                 return
-            id = marked(id, scope)
 
     async def _claimed(self, id: str, scope: str) -> str:
         owner = await self._asking.within(

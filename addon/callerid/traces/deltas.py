@@ -12,9 +12,7 @@ from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 LEAST_BYTES = 4 << 10  # of a body: smaller ones go whole, and are not kept
-MOST_BYTES = (
-    32 << 20
-)  # of bodies that are kept at each end: of more sessions at once all of it goes
+MOST_BYTES = 32 << 20  # of bodies kept at each end: of more sessions at once all of it goes
 MOST_BODIES = 256
 _STEP = 64 << 10  # bytes that are compared at once
 
